@@ -1,0 +1,1 @@
+"""Boxes and masks: formats, sources, the firewall and its ledger."""

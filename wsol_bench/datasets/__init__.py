@@ -1,0 +1,1 @@
+"""Images and class labels; one reader per dataset family."""
