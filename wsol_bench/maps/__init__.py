@@ -1,0 +1,1 @@
+"""Score maps: normalisation, thresholds and the exact sweep."""

@@ -1,0 +1,1 @@
+"""Pure functions and mergeable accumulators over boxes and maps."""

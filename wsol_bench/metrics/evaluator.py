@@ -1,0 +1,28 @@
+"""Identity of the evaluators: what a score may be compared with.
+
+Every row of results carries the tag of the evaluator that produced it. A version is raised by any change after which
+some input would give another score, be it by one bit of one box; results of different versions are never put into one
+column. Speed, memory and error messages change no version.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EVALUATOR_ID: Final = "box"
+"""Boxes of 8-bit maps in a square frame, inclusive corners, as in Choe et al. 2020 (metrics spec, sections 3 to 6)."""
+
+EVALUATOR_VERSION: Final = 1
+"""Raised whenever some map and ground truth would get another box score."""
+
+PX_EVALUATOR_ID: Final = "px"
+"""Pixel average precision with ignore regions (metrics spec, section 9)."""
+
+PX_EVALUATOR_VERSION: Final = 1
+"""Raised whenever some map and mask would get another PxAP."""
+
+BOX_EVALUATOR: Final = f"{EVALUATOR_ID}@{EVALUATOR_VERSION}"
+"""Tag of box scores in rows: ``box@1``."""
+
+PX_EVALUATOR: Final = f"{PX_EVALUATOR_ID}@{PX_EVALUATOR_VERSION}"
+"""Tag of mask scores in rows: ``px@1``."""
