@@ -1,0 +1,96 @@
+"""The contract of a method: three verbs, none of which ever sees a box."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from wsol_bench.methods.hparams import HyperParams
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step sees.
+
+    Attributes:
+        images: ``[B, 3, S, S]`` float, normalised by the backbone's mean and standard deviation.
+        labels: ``[B]`` int64.
+        epoch: number of the epoch in progress, from 1.
+    """
+
+    images: Tensor
+    labels: Tensor
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Localization:
+    """What a method predicts.
+
+    Attributes:
+        maps: ``[B, h, w]`` float, at the method's own resolution; higher means object. Any scale: the recorder
+            resizes and normalises.
+        logits: ``[B, C]`` float class scores.
+    """
+
+    maps: Tensor
+    logits: Tensor
+
+
+class Method(nn.Module, ABC):
+    """Base of all methods.
+
+    Class attributes:
+        HParams: the method's own hyper-parameters.
+        title: one line for listings.
+        citation: paper, venue, year.
+    """
+
+    HParams: ClassVar[type[HyperParams]]
+    title: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+
+    @abstractmethod
+    def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
+        """Creates the modules; called once, before any data is seen.
+
+        Args:
+            num_classes: C.
+            class_names: C names in label order (methods driven by text need them).
+            hparams: an instance of the method's ``HParams``.
+            frame: side of the square input in pixels.
+        """
+
+    @abstractmethod
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns scalar losses by name; their sum is minimised."""
+
+    @abstractmethod
+    def localize(self, images: Tensor, labels: Tensor | None = None) -> Localization:
+        """Predicts maps for ``labels``, or for the predicted class where ``labels`` is None.
+
+        Args:
+            images: ``[B, 3, S, S]`` float, normalised.
+            labels: ``[B]`` int64, or None.
+        """
+
+    def param_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Returns optimiser groups; a method overrides this to give its head another learning rate."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": lr}]
+
+    @property
+    def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Channel means and standard deviations of the input, for pixel values in [0, 1]."""
+        return IMAGENET_MEAN_STD
+
+    def select_labels(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        """Returns ``labels``, or the predicted classes where ``labels`` is None."""
+        return torch.argmax(logits, dim=1) if labels is None else labels
+
+
+IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

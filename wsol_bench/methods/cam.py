@@ -1,0 +1,50 @@
+r"""CAM: class activation mapping (Zhou et al., CVPR 2016), the baseline of the field.
+
+A classifier ends in global average pooling and one linear layer; the layer's row of class ``c``, applied at every
+position instead of after pooling, is the evidence map ``M_c(i, j) = sum_k W[c, k] A_k(i, j)``. No bias and no ReLU:
+clipping negative evidence would change the scale of the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from wsol_bench.methods.base import Batch, Localization, Method
+from wsol_bench.methods.hparams import Fixed, HyperParams, hp
+from wsol_bench.models.backbones import BACKBONES, build_backbone
+from wsol_bench.models.heads import LinearHead
+
+
+class CAM(Method):
+    """Class activation maps of a plainly trained classifier."""
+
+    title = "Class activation mapping"
+    citation = "Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016"
+
+    class HParams(HyperParams):
+        """Hyper-parameters of CAM beyond the shared ones of the optimiser."""
+
+        backbone: str = hp("resnet_small", Fixed(tuple(BACKBONES)), "network below the pooling")
+        large_feature_map: bool = hp(True, Fixed((True, False)), "one stride less: 28 x 28 maps at 224, not 14 x 14")
+        weights: str = hp("none", Fixed(), "'none', 'torchvision', 'timm:<model>', or the file of a state dict")
+
+    def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
+        self.backbone = build_backbone(hparams.backbone, hparams.weights, hparams.large_feature_map)
+        self.head = LinearHead(self.backbone.channels, num_classes)
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        logits = self.head(self.backbone(batch.images))
+        return {"cross_entropy": F.cross_entropy(logits, batch.labels)}
+
+    def localize(self, images: Tensor, labels: Tensor | None = None) -> Localization:
+        features = self.backbone(images)
+        logits = self.head(features)
+        maps = self.head.class_maps(features, self.select_labels(logits, labels))
+        return Localization(maps=maps, logits=logits)
+
+    def param_groups(self, lr: float) -> list[dict[str, Any]]:
+        return self.backbone.param_groups(self.head, lr)

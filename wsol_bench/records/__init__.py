@@ -1,0 +1,1 @@
+"""What a trained model predicted, written once and read by the judge."""

@@ -1,0 +1,165 @@
+"""The record of one run, epoch and split: what the model predicted on each image, stored once as Parquet.
+
+Per image: id, label, the top-5 classes with their softmax scores, the peak of the map, the largest value of the 8-bit
+map, the box of the per-image Otsu threshold, and the box curve (:class:`~wsol_bench.maps.curves.BoxCurves`). Maps are
+those of the ground-truth class, in the dataset's square frame. No box of the dataset is ever part of a record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from wsol_bench.atomic import whole_file
+from wsol_bench.errors import RecordError
+from wsol_bench.maps.curves import BoxCurves
+
+RECORD_VERSION = 1
+"""Raised when the layout or the meaning of a column changes; older files are refused, not guessed at."""
+
+NO_CLASS = -1
+"""Fills ``top5`` where a dataset has fewer than five classes."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Predictions of one epoch on one split of N images.
+
+    Attributes:
+        ids: N image ids, in the order of the split.
+        labels: ``[N]`` int16 ground-truth classes.
+        top5: ``[N, 5]`` int16 predicted classes, best first, lower index first on ties, :data:`NO_CLASS` where absent.
+        top5_scores: ``[N, 5]`` float32 softmax scores of ``top5``.
+        peaks: ``[N, 2]`` int16 x and y of the map's first maximum in the frame; -1, -1 for a constant map.
+        otsu_boxes: ``[N, 4]`` int16 box at the image's own Otsu threshold.
+        curves: box curves of the N maps.
+        frame: side of the square frame in pixels.
+        maps: ``[N, h, w]`` float16 at native resolution, or None.
+    """
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int16]
+    top5: NDArray[np.int16]
+    top5_scores: NDArray[np.float32]
+    peaks: NDArray[np.int16]
+    otsu_boxes: NDArray[np.int16]
+    curves: BoxCurves
+    frame: int
+    maps: NDArray[np.float16] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def top1_hits(self) -> NDArray[np.bool_]:
+        """``[N]`` whether the best class is the label."""
+        return self.top5[:, 0] == self.labels
+
+    @property
+    def top5_hits(self) -> NDArray[np.bool_]:
+        """``[N]`` whether the label is among the five best classes."""
+        hits: NDArray[np.bool_] = (self.top5 == self.labels[:, None]).any(axis=1)
+        return hits
+
+
+def write_record(path: Path, record: RunRecord, context: dict[str, str]) -> None:
+    """Writes a record whole.
+
+    Args:
+        path: the ``.parquet`` file.
+        record: what to write.
+        context: provenance kept in the file's metadata (trial id, dataset version, split, epoch, ...).
+    """
+    box_offsets = pa.array(record.curves.offsets.astype(np.int32))
+    columns: dict[str, pa.Array] = {
+        "id": pa.array(record.ids, pa.string()),
+        "label": pa.array(record.labels),
+        "top5": _fixed(record.top5),
+        "top5_score": _fixed(record.top5_scores),
+        "peak": _fixed(record.peaks),
+        "otsu_box": _fixed(record.otsu_boxes),
+        "max_level": pa.array(record.curves.max_levels),
+        "cuts": pa.ListArray.from_arrays(box_offsets, pa.array(record.curves.cuts)),
+        "boxes": pa.ListArray.from_arrays(box_offsets, _fixed(record.curves.boxes)),
+    }
+    if record.maps is not None:
+        columns["map"] = pa.array([one.tobytes() for one in record.maps], pa.binary())
+        context = context | {"map_shape": f"{record.maps.shape[1]}x{record.maps.shape[2]}"}
+    metadata = context | {"record_version": str(RECORD_VERSION), "frame": str(record.frame)}
+    table = pa.table(columns).replace_schema_metadata(metadata)
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_record(path: Path, *, with_maps: bool = False) -> RunRecord:
+    """Reads a record.
+
+    Raises:
+        RecordError: the file is missing, damaged, or of another record version.
+    """
+    columns = None if with_maps else [
+        "id", "label", "top5", "top5_score", "peak", "otsu_box", "max_level", "cuts", "boxes",
+    ]  # fmt: skip
+    try:
+        table = pq.read_table(path, columns=columns, use_threads=False).combine_chunks()
+    except FileNotFoundError as error:
+        raise RecordError(
+            f"{path}: the record does not exist; fix: run the trial again ('wsol-bench sweep')."
+        ) from error
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise RecordError(f"{path}: damaged record ({error}); fix: delete it and run the trial again.") from error
+    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    version = metadata.get("record_version")
+    if version != str(RECORD_VERSION):
+        raise RecordError(
+            f"{path}: expected record version {RECORD_VERSION} but got {version}; fix: run the trial again, or use the "
+            "version of wsol-bench that wrote it."
+        )
+    cuts = _chunk(table, "cuts")
+    curves = BoxCurves(
+        max_levels=_numpy(table, "max_level"),
+        cuts=cuts.values.to_numpy(zero_copy_only=False),
+        boxes=_chunk(table, "boxes").values.flatten().to_numpy(zero_copy_only=False).reshape(-1, 4),
+        offsets=cuts.offsets.to_numpy(zero_copy_only=False).astype(np.int64),
+    )
+    maps = None
+    if with_maps and "map" in table.column_names:
+        height, width = (int(side) for side in metadata["map_shape"].split("x"))
+        joined = b"".join(table.column("map").to_pylist())
+        maps = np.frombuffer(joined, dtype=np.float16).reshape(-1, height, width)
+    return RunRecord(
+        ids=tuple(table.column("id").to_pylist()),
+        labels=_numpy(table, "label"),
+        top5=_matrix(table, "top5", 5),
+        top5_scores=_matrix(table, "top5_score", 5),
+        peaks=_matrix(table, "peak", 2),
+        otsu_boxes=_matrix(table, "otsu_box", 4),
+        curves=curves,
+        frame=int(metadata["frame"]),
+        maps=maps,
+    )
+
+
+def _fixed(matrix: NDArray[Any]) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).reshape(-1)), matrix.shape[1])
+
+
+def _chunk(table: pa.Table, name: str) -> Any:
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+
+def _numpy(table: pa.Table, name: str) -> NDArray[Any]:
+    values: NDArray[Any] = table.column(name).to_numpy()
+    return values
+
+
+def _matrix(table: pa.Table, name: str, width: int) -> NDArray[Any]:
+    values: NDArray[Any] = _chunk(table, name).flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, width)

@@ -1,0 +1,1 @@
+"""The trial plan and the workers that run it."""

@@ -1,0 +1,35 @@
+"""Where to compute, and how to make it repeatable."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from wsol_bench.errors import UsageError
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Returns the device: ``auto`` takes the first GPU, or the CPU where there is none.
+
+    Raises:
+        UsageError: the device does not exist here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"Expected --device to name a device of this machine but got '{name}' ({str(error).splitlines()[0]}). "
+            "Fix: --device cpu."
+        ) from error
+    return device
+
+
+def make_deterministic() -> None:
+    """Asks torch for repeatable kernels; operations that have none only warn."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False

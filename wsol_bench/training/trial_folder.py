@@ -1,0 +1,87 @@
+"""The folder of one trial: what lies where, and what is already done."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from wsol_bench.atomic import write_text
+from wsol_bench.errors import RecordError
+from wsol_bench.training.config import TrialConfig
+
+Status = Literal["missing", "partial", "complete", "diverged"]
+
+
+def dataset_slug(spec: str) -> str:
+    """Returns a dataset as the user names it (``critters:224``) as a file name (``critters-224``)."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", spec)
+
+
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """``config.yaml``, ``epochs.jsonl``, ``records/*.parquet``, ``checkpoints/`` and ``provenance.json`` of a trial."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, workspace: Path, config: TrialConfig) -> TrialFolder:
+        """Returns the folder of a trial in a workspace."""
+        dataset = config.dataset.replace(":", "-").replace("/", "-")
+        return cls(workspace / "trials" / dataset_slug(config.dataset) / config.method / config.trial_id)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Weights, optimiser and history after the last finished epoch."""
+        return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def best_cls(self) -> Path:
+        """Weights of the first epoch with the best top-1 accuracy on the validation set."""
+        return self.path / "checkpoints" / "best_cls.pt"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains."""
+        return self.path / "trial.lock"
+
+    def record(self, split: str, epoch: int) -> Path:
+        """Returns the record of one epoch on one split."""
+        return self.path / "records" / f"{split}-{epoch:03d}.parquet"
+
+    def history(self) -> list[dict[str, Any]]:
+        """Returns the finished epochs, one dictionary each; empty before the first.
+
+        Raises:
+            RecordError: the file is damaged.
+        """
+        path = self.path / "epochs.jsonl"
+        if not path.is_file():
+            return []
+        try:
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except json.JSONDecodeError as error:
+            raise RecordError(f"{path}: damaged ({error}); fix: delete {self.path} and run the trial again.") from error
+
+    def status(self, config: TrialConfig) -> Status:
+        """Returns how far the trial is."""
+        history = self.history()
+        if not history:
+            return "missing"
+        if history[-1].get("diverged"):
+            return "diverged"
+        return "complete" if history[-1]["epoch"] >= config.epochs else "partial"
+
+    def write_config(self, config: TrialConfig) -> None:
+        """Writes ``config.yaml``."""
+        write_text(self.path / "config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
+
+    def write_history(self, history: list[dict[str, Any]]) -> None:
+        """Writes ``epochs.jsonl`` whole."""
+        write_text(self.path / "epochs.jsonl", "".join(json.dumps(line) + "\n" for line in history))
