@@ -1,0 +1,1 @@
+"""Selection, threshold transfer and confidence intervals over records."""

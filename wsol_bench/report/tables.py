@@ -1,0 +1,105 @@
+"""Results as terminal tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from wsol_bench.judge.judgement import Overstatement
+from wsol_bench.judge.rows import ResultRow, find
+
+METRIC_TITLES = {
+    "max_box_acc": "MaxBoxAcc",
+    "box_acc_mean": "BoxAcc 30/50/70",
+    "mean_iou": "mean IoU",
+    "top1_loc": "Top-1 Loc",
+}
+"""Column titles; ``box_acc_mean`` is the mean over three IoU levels, single contour."""
+
+POLICIES = ("BT-TT", "BT-VT", "BV-TT", "BV-VT", "BT-OT", "BV-OT")
+
+
+def headline_table(rows: Sequence[ResultRow], metric: str, title: str) -> Table:
+    """One line per selection source and policy: choice, threshold, value with interval, what the choice read.
+
+    Args:
+        rows: rows of one method and dataset.
+        metric: the metric to show.
+        title: heading.
+    """
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for name, justify in (
+        ("selected by", "left"),
+        ("policy", "left"),
+        ("config", "left"),
+        ("epoch", "right"),
+        ("tau", "right"),
+        (f"{METRIC_TITLES[metric]} [95 % interval]", "right"),
+        ("the choice read", "left"),
+    ):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    previous = None
+    for row in (row for row in rows if row.metric == metric):
+        if previous not in (None, row.val_boxes):
+            table.add_section()
+        tau = "Otsu" if row.tau_from == "OT" else "/".join(f"{float(tau):.2f}" for tau in row.tau.split("+"))
+        table.add_row(
+            row.val_boxes if row.val_boxes != previous else "",
+            f"{row.selection}-{row.tau_from}",
+            row.run,
+            str(row.epoch),
+            tau,
+            f"{row.value:5.2f} [{row.ci_low:5.2f}, {row.ci_high:5.2f}]",
+            _reading(row),
+            style="bold" if row.realistic and row.selection == "BV" else "",
+        )
+        previous = row.val_boxes
+    return table
+
+
+def metrics_table(rows: Sequence[ResultRow], title: str) -> Table:
+    """All metrics side by side: one line per source, one column per metric and policy BV-VT (BV-OT for ``cls``)."""
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column("selected by", no_wrap=True)
+    table.add_column("policy", no_wrap=True)
+    for metric in metrics:
+        table.add_column(METRIC_TITLES[metric], justify="right", no_wrap=True)
+    for source in dict.fromkeys(row.val_boxes for row in rows):
+        for policy in POLICIES:
+            selection, _, tau_from = policy.partition("-")
+            cells = [
+                find(rows, val_boxes=source, selection=selection, tau_from=tau_from, metric=metric)
+                for metric in metrics
+            ]
+            if any(cells):
+                table.add_row(source, policy, *("-" if cell is None else f"{cell.value:.2f}" for cell in cells))
+    return table
+
+
+def closing_sentence(method: str, gap: Overstatement) -> str:
+    """Says in one sentence what ground truth would have made of the result."""
+    usual, real = gap.usual.value, gap.realistic.value
+    numbers = (
+        f"{usual:.1f} % (best configuration and threshold of the test set) against {real:.1f} % "
+        f"(everything chosen with '{gap.source}' pseudo-boxes)"
+    )
+    spread = f"{abs(gap.difference):.1f} points [95 % interval {gap.interval.low:.1f} to {gap.interval.high:.1f}]"
+    if gap.interval.low > 0:
+        return f"Selecting with ground-truth boxes would have overstated {method} by {spread}: {numbers}."
+    if gap.interval.high < 0:
+        return f"Selecting with ground-truth boxes would have understated {method} by {spread}: {numbers}."
+    return (
+        f"Selecting with ground-truth boxes makes no difference for {method} that these images can show: "
+        f"{spread}, {numbers}."
+    )
+
+
+def _reading(row: ResultRow) -> str:
+    if row.supervision == "none":
+        return "class labels"
+    mark = "" if row.realistic else "  [ground truth]"
+    # Square brackets are markup to rich; the mark is plain text.
+    return f"{row.supervision}{mark}".replace("[", "\\[")
