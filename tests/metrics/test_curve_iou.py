@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import SlowSweep
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slow_sweep import SlowSweep
 
 from wsol_bench.errors import DataError
 from wsol_bench.maps.oracle import oracle_all, oracle_largest

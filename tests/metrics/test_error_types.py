@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import SlowSweep
+from slow_sweep import SlowSweep
 
 from wsol_bench.errors import DataError
 from wsol_bench.maps.oracle import oracle_largest

@@ -21,8 +21,8 @@ _ARC_COUNT_8, _ARC_NEIGHBOUR_8 = arc_tables(8)
 _ARC_COUNT_4, _ARC_NEIGHBOUR_4 = arc_tables(4)
 _EAST, _SOUTH = 1 << 4, 1 << 6
 
-# Columns of the component table: its extent now, its size, and the extent last listed together with the highest cut at
-# which it had that extent (-1: none listed yet), and the last level that added a pixel.
+# Columns of the component table: its extent (border included), its size, and the extent last listed together with the
+# highest cut at which it had that extent (-1: none listed yet), and the last level that added a pixel.
 _X0, _Y0, _X1, _Y1, _SIZE, _LISTED_X0, _LISTED_Y0, _LISTED_X1, _LISTED_Y1, _SINCE, _TOUCHED = range(11)
 _OUTSIDE = 0
 
@@ -97,14 +97,14 @@ def _list_intervals(
     column_mask, row_bits = np.uint64((1 << shift) - 1), np.uint64(shift)
     parents[_OUTSIDE] = _OUTSIDE
     table[_OUTSIDE, _SIZE] = width * height + 1
-    table[_OUTSIDE, _SINCE] = table[_OUTSIDE, _TOUCHED] = -1
+    table[_OUTSIDE, _SINCE] = -1
     created = 1
     for value in range(255, 0, -1):
         begin, end = starts[255 - value], starts[256 - value]
         num_touched = 0
         for i in range(begin, end):
             p = np.uint64(order[i])
-            x, y = np.int32(p & column_mask) - 1, np.int32(p >> row_bits) - 1
+            x, y = np.int32(p & column_mask), np.int32(p >> row_bits)
             state = states[p]
             arcs = arc_count[state]
             if arcs == 0:
@@ -129,6 +129,8 @@ def _list_intervals(
                     used = _list(table[other], value, width, height, margin, boxes, cuts, used)
                     _absorb(table[root], table[other])
             labels[p] = root
+            if root == _OUTSIDE:
+                continue
             if x < table[root, _X0]:
                 table[root, _X0] = x
             if x > table[root, _X1]:
@@ -144,7 +146,7 @@ def _list_intervals(
                 num_touched += 1
         for i in range(num_touched):
             root = touched[i]
-            if root != _OUTSIDE and parents[root] == root:
+            if parents[root] == root:
                 row = table[root]
                 if row[_SINCE] < 0 or _has_grown(row):
                     used = _list(row, value, width, height, margin, boxes, cuts, used)
@@ -162,10 +164,10 @@ def _list(row: Any, first_cut: int, width: int, height: int, margin: int, boxes:
     """Writes the interval that ends where another extent begins; nothing if the component was never listed."""
     if row[_SINCE] < 0:
         return used
-    boxes[used, 0] = row[_LISTED_X0] - margin
-    boxes[used, 1] = row[_LISTED_Y0] - margin
-    boxes[used, 2] = min(row[_LISTED_X1] + margin + 1, width - 1)
-    boxes[used, 3] = min(row[_LISTED_Y1] + margin + 1, height - 1)
+    boxes[used, 0] = row[_LISTED_X0] - 1 - margin
+    boxes[used, 1] = row[_LISTED_Y0] - 1 - margin
+    boxes[used, 2] = min(row[_LISTED_X1] + margin, width - 1)
+    boxes[used, 3] = min(row[_LISTED_Y1] + margin, height - 1)
     cuts[used, 0] = first_cut
     cuts[used, 1] = row[_SINCE]
     return used + 1

@@ -48,19 +48,22 @@ class Frame:
         self.offsets = np.array([dx + (dy << self.shift) for dx, dy in STEPS], dtype=np.int64).astype(np.uint64)
 
     def load(self, image: NDArray[np.uint8]) -> None:
-        """Sorts the pixels of ``image``, ``[H, W]`` uint8."""
-        _order_pixels(image, self.shift, self._padded, self._states, self.order, self.starts)
+        """Sorts the pixels of ``image``, ``[H, W]`` uint8.
+
+        The copy keeps read-only and strided maps away from the compiled code, which would compile again for each.
+        """
+        height, width = image.shape
+        self._padded[1 : height + 1, 1 : width + 1] = image
+        _order_pixels(height, width, self.shift, self._padded, self._states, self.order, self.starts)
 
 
 @kernel
-def _order_pixels(image: Any, shift: int, padded: Any, states: Any, order: Any, starts: Any) -> None:
-    height, width = image.shape
+def _order_pixels(height: int, width: int, shift: int, padded: Any, states: Any, order: Any, starts: Any) -> None:
     # Equal values come in runs; counting them in turns keeps one addition from waiting for the one before.
     counts = np.zeros((4, 256), dtype=np.int64)
     for y in range(height):
         for x in range(width):
-            padded[y + 1, x + 1] = image[y, x]
-            counts[x & 3, image[y, x]] += 1
+            counts[x & 3, padded[y + 1, x + 1]] += 1
     for y in range(height):
         for x in range(width):
             v = padded[y + 1, x + 1]
@@ -78,7 +81,7 @@ def _order_pixels(image: Any, shift: int, padded: Any, states: Any, order: Any, 
     for y in range(height):
         base = ((y + 1) << shift) + 1
         for x in range(width):
-            bucket = 255 - image[y, x]
+            bucket = 255 - padded[y + 1, x + 1]
             order[place[bucket]] = base + x
             place[bucket] += 1
 

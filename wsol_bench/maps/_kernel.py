@@ -1,4 +1,8 @@
-"""Compiled functions that still import where no folder for their machine code is writable."""
+"""Compiled functions that still import where no folder for their machine code is writable.
+
+Numba compares the time stamp of a kernel's own file with its stored machine code. After editing something that kernels
+of other files inline (``_flood.find``, the tables of ``_neighbours``), delete ``wsol_bench/maps/__pycache__``.
+"""
 
 from __future__ import annotations
 

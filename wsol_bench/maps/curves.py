@@ -84,9 +84,9 @@ class BoxCurves:
         boxes: NDArray[np.int16] = self.boxes[np.searchsorted(keys, queries, side="right") - 1]
         return boxes
 
-    def select(self, indices: ArrayLike) -> BoxCurves:
-        """Curves of the given images, in the given order; an index may be repeated."""
-        chosen = np.arange(len(self))[np.asarray(indices)]
+    def select(self, indices: ArrayLike | slice) -> BoxCurves:
+        """Curves of the given images, in the given order; indices, which may repeat, a mask or a slice."""
+        chosen = _chosen(len(self), indices)
         rows, offsets = _rows_of(self.offsets, chosen)
         return BoxCurves(self.max_levels[chosen], self.cuts[rows], self.boxes[rows], offsets)
 
@@ -156,9 +156,9 @@ class ContourSets:
         np.subtract.at(births, (images, self.last_cuts.astype(np.int64) + 1), 1)
         return np.cumsum(births, axis=1)[:, :NUM_CUTS]
 
-    def select(self, indices: ArrayLike) -> ContourSets:
-        """Contours of the given images, in the given order; an index may be repeated."""
-        chosen = np.arange(len(self))[np.asarray(indices)]
+    def select(self, indices: ArrayLike | slice) -> ContourSets:
+        """Contours of the given images, in the given order; indices, which may repeat, a mask or a slice."""
+        chosen = _chosen(len(self), indices)
         rows, offsets = _rows_of(self.offsets, chosen)
         return ContourSets(
             self.max_levels[chosen], self.boxes[rows], self.first_cuts[rows], self.last_cuts[rows], offsets
@@ -174,6 +174,21 @@ class ContourSets:
             np.concatenate([np.zeros(0, np.uint8), *(part.last_cuts for part in parts)]),
             _joined_offsets([part.offsets for part in parts]),
         )
+
+
+def _chosen(images: int, indices: ArrayLike | slice) -> NDArray[np.int64]:
+    everything = np.arange(images, dtype=np.int64)
+    if isinstance(indices, slice):
+        return everything[indices]
+    wanted = np.asarray(indices)
+    try:
+        chosen: NDArray[np.int64] = everything[wanted if wanted.size else np.zeros(0, np.int64)]
+    except IndexError as error:
+        raise UsageError(
+            f"Expected indices of some of {images} images but got {wanted.dtype} values that point at none ({error});"
+            " fix: give whole numbers below the number of images, or a mask with one entry per image."
+        ) from None
+    return chosen
 
 
 def _rows_of(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

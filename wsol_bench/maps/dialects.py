@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsol_bench.errors import UsageError, unknown_choice
-from wsol_bench.maps.curves import NUM_CUTS
 from wsol_bench.maps.normalise import quantise
 from wsol_bench.maps.sweep import sweep_largest
 from wsol_bench.maps.thresholds import cuts_of_taus
@@ -29,7 +28,7 @@ class Dialect:
 
     Attributes:
         name: identifier, as in ``get_dialect``.
-        taus: thresholds of the published runs; empty where every threshold is swept.
+        taus: thresholds of the published runs (TS-CAM: CUB, then ILSVRC); empty where every threshold is swept.
         hit_is_strict: whether a hit of Top-1 Loc needs IoU > 0.5 rather than >= 0.5.
         source: paper and file.
         extract: box of one map at one tau, see ``box_at``.
@@ -56,8 +55,11 @@ class Dialect:
         """
         if not 0 <= tau < 1:
             raise UsageError(f"Expected tau in [0, 1) but got {tau}; fix: divide percentages by 100.")
-        if getattr(scores, "ndim", None) != 2:
-            raise UsageError("Expected one map of shape [H, W]; fix: call box_at once for each map of a batch.")
+        if quantise(scores).ndim != 2:
+            raise UsageError(
+                f"Expected one map of shape [H, W] but got shape {list(scores.shape)}; fix: call box_at once for each"
+                " map of a batch."
+            )
         return self.extract(scores, tau)
 
 
@@ -97,18 +99,18 @@ def _choe(scores: NDArray[Any], tau: float) -> Box:
 def _ts_cam(scores: NDArray[Any], tau: float) -> Box:
     """As ``_choe``, but the far corner may lie one pixel outside the map, and an empty map has a box of its own."""
     levels = quantise(scores)
-    cut = int(tau * int(levels.max()))
-    if levels.max() <= min(cut, NUM_CUTS - 1):
-        return 0, 0, 1, 1
-    foreground = (levels > cut).astype(np.uint8)
+    foreground = (levels > int(tau * int(levels.max()))).astype(np.uint8)
     contours, _ = cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return 0, 0, 1, 1
     x, y, width, height = cv2.boundingRect(max(contours, key=cv2.contourArea))
     return x, y, x + width, y + height
 
 
 def _sat(scores: NDArray[Any], tau: float) -> Box:
     """Absolute threshold, largest 8-connected component by pixels (the first in raster order on ties)."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((scores > tau).astype(np.uint8), connectivity=8)
+    foreground = (scores / 255 if scores.dtype == np.uint8 else scores) > tau
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(foreground.astype(np.uint8), connectivity=8)
     if len(stats) == 1:
         return 0, 0, scores.shape[1], scores.shape[0]
     sizes = stats[1:, cv2.CC_STAT_AREA]
@@ -122,7 +124,9 @@ DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
         Dialect("choe2020", (), False, "Choe et al., CVPR 2020; clovaai/wsolevaluation, evaluation.py", _choe),
-        Dialect("ts_cam", (0.1,), True, "Gao et al., TS-CAM, ICCV 2021; vasgaowei/TS-CAM, lib/cams_deit.py", _ts_cam),
+        Dialect(
+            "ts_cam", (0.1, 0.12), True, "Gao et al., TS-CAM, ICCV 2021; vasgaowei/TS-CAM, lib/cams_deit.py", _ts_cam
+        ),
         Dialect("sat", (0.4,), False, "Wu et al., SAT, ICCV 2023; wpy1999/SAT, evaluator.py", _sat),
     )
 }

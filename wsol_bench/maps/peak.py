@@ -31,8 +31,8 @@ def peaks(maps: NDArray[Any]) -> NDArray[np.int16]:
             f"Expected maps of shape [N, H, W] or [H, W], at least one pixel each, but got shape {list(maps.shape)};"
             " fix: squeeze the channel axis or pick the map of one class."
         )
-    width = maps.shape[-1]
-    flat = maps.reshape(*maps.shape[:-2], -1)
+    height, width = maps.shape[-2:]
+    flat = maps.reshape(*maps.shape[:-2], height * width)
     # A comparison with NaN is false, which leaves such a map without a peak.
     defined = flat.max(axis=-1) > flat.min(axis=-1)
     first = np.argmax(flat, axis=-1)

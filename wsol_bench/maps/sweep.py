@@ -95,7 +95,7 @@ def _checked(q: NDArray[np.uint8]) -> NDArray[np.uint8]:
             f"Expected maps of at most {_LONGEST_SIDE} pixels a side, because boxes are kept as int16, but got"
             f" {q.shape[-1]}x{q.shape[-2]}; fix: resize the maps first."
         )
-    return np.ascontiguousarray(q.reshape(-1, *q.shape[-2:]))
+    return q[None] if q.ndim == 2 else q
 
 
 def _in_blocks(total: int, threads: int | None, work: Callable[[slice], Any]) -> list[Any]:

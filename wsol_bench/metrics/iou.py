@@ -19,7 +19,8 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
         b: boxes of a shape that broadcasts with ``a``.
 
     Returns:
-        Float64 array of the broadcast shape without its last axis, values in [0, 1]; 0 where the union is not positive.
+        Float64 array of the broadcast shape without its last axis, values in [0, 1]. No box is empty under this
+        convention: even ``0, 0, 0, 0`` covers one pixel, so the union is never zero.
 
     Raises:
         DataError: a coordinate is negative, or ``x1 < x0``, or ``y1 < y0``.
@@ -31,7 +32,8 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     first, second = check_boxes(a), check_boxes(b)
     intersection = _intersection(first, second)
     union = _area(first) + _area(second) - intersection
-    return np.where(union > 0, intersection / np.maximum(union, 1), 0.0)
+    iou: NDArray[np.float64] = intersection / union
+    return iou
 
 
 def box_iop(predicted: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:

@@ -133,14 +133,18 @@ class PixelAveragePrecision:
         self._drawn_foreground += other._drawn_foreground
         self._drawn_background += other._drawn_background
 
+    @property
+    def has_foreground(self) -> bool:
+        """Whether any object pixel was seen; without one PxAP is undefined."""
+        return bool(self._foreground.any())
+
     def compute(self) -> PxApResult:
         """Returns PxAP of the images seen so far.
 
         Raises:
             DataError: there is no foreground pixel in the whole split.
         """
-        value = px_ap_from_histograms(self._foreground, self._background)
-        if np.isnan(value):
+        if not self.has_foreground:
             raise DataError(
                 f"Expected object pixels in the masks but {self._n} images have none; fix: check the folder of masks."
             )
@@ -150,7 +154,7 @@ class PixelAveragePrecision:
         np.divide(100.0 * true_positives, positives, out=precision, where=positives > 0)
         replicates = px_ap_from_histograms(self._drawn_foreground, self._drawn_background) if self.replicates else None
         return PxApResult(
-            px_ap=float(value),
+            px_ap=float(px_ap_from_histograms(self._foreground, self._background)),
             n=self._n,
             taus=self.taus,
             precision=precision,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from rich import box
 from rich.table import Table
 
+from wsol_bench.report.method_page import value_text
 from wsol_bench.search.plan import PlannedTrial
 
 
@@ -15,43 +16,43 @@ class Planned(Protocol):
     """A planned trial and how far it is."""
 
     @property
-    def trial(self) -> PlannedTrial: ...
+    def trial(self) -> PlannedTrial:
+        """The cell of the plan."""
 
     @property
-    def status(self) -> str: ...
+    def status(self) -> str:
+        """``missing``, ``partial``, ``complete`` or ``diverged``."""
 
     @property
-    def epochs(self) -> tuple[int, ...]: ...
+    def epochs(self) -> tuple[int, ...]:
+        """Finished epochs; 0 is the network before any step."""
 
 
 def plan_rows(outcomes: Sequence[Planned]) -> list[dict[str, Any]]:
     """Returns one plain dictionary per trial: id, status, epochs done, and its whole configuration."""
     return [
         {
-            "trial": one.trial.label,
-            "id": one.trial.config.trial_id,
-            "status": one.status,
-            "epochs_done": max(one.epochs, default=0),
-            "config": one.trial.config.model_dump(),
+            "trial": outcome.trial.label,
+            "id": outcome.trial.config.trial_id,
+            "status": outcome.status,
+            "epochs_done": max(outcome.epochs, default=0),
+            "config": outcome.trial.config.model_dump(),
         }
-        for one in outcomes
+        for outcome in outcomes
     ]
 
 
 def plan_table(outcomes: Sequence[Planned]) -> Table:
     """One line per trial; parameters that are the same everywhere are left out."""
-    configs = [one.trial.config.summary() for one in outcomes]
-    names = list(dict.fromkeys(name for config in configs for name in config))
+    configs = [outcome.trial.config.summary() for outcome in outcomes]
+    names = dict.fromkeys(name for config in configs for name in config)
     varying = [name for name in names if len({repr(config.get(name)) for config in configs}) > 1]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("trial", "id", "status", "epochs", *varying):
         table.add_column(name, no_wrap=True)
-    for one, config in zip(outcomes, configs, strict=True):
-        done = f"{max(one.epochs, default=0)}/{one.trial.config.epochs}"
-        values = [_short(config.get(name)) for name in varying]
-        table.add_row(one.trial.label, one.trial.config.trial_id, one.status, done, *values)
+    for outcome, config in zip(outcomes, configs, strict=True):
+        trial = outcome.trial
+        done = f"{max(outcome.epochs, default=0)}/{trial.config.epochs}"
+        values = [value_text(config[name]) if name in config else "-" for name in varying]
+        table.add_row(trial.label, trial.config.trial_id, outcome.status, done, *values)
     return table
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -38,10 +38,14 @@ def headline_table(rows: Sequence[ResultRow], metric: str, title: str) -> Table:
         ("tau", "right"),
         (f"{METRIC_TITLES[metric]} [95 % interval]", "right"),
         ("the choice read", "left"),
+        ("realistic", "left"),
     ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    sources = list(dict.fromkeys(row.val_boxes for row in rows))
+    shown = [row for row in rows if row.metric == metric]
+    shown.sort(key=lambda row: (sources.index(row.val_boxes), POLICIES.index(f"{row.selection}-{row.tau_from}")))
     previous = None
-    for row in (row for row in rows if row.metric == metric):
+    for row in shown:
         if previous not in (None, row.val_boxes):
             table.add_section()
         tau = "Otsu" if row.tau_from == "OT" else "/".join(f"{float(tau):.2f}" for tau in row.tau.split("+"))
@@ -52,7 +56,8 @@ def headline_table(rows: Sequence[ResultRow], metric: str, title: str) -> Table:
             str(row.epoch),
             tau,
             f"{row.value:5.2f} [{row.ci_low:5.2f}, {row.ci_high:5.2f}]",
-            _reading(row),
+            "class labels" if row.supervision == "none" else row.supervision,
+            "yes" if row.realistic else "no",
             style="bold" if row.realistic and row.selection == "BV" else "",
         )
         previous = row.val_boxes
@@ -95,11 +100,3 @@ def closing_sentence(method: str, gap: Overstatement) -> str:
         f"Selecting with ground-truth boxes makes no difference for {method} that these images can show: "
         f"{spread}, {numbers}."
     )
-
-
-def _reading(row: ResultRow) -> str:
-    if row.supervision == "none":
-        return "class labels"
-    mark = "" if row.realistic else "  [ground truth]"
-    # Square brackets are markup to rich; the mark is plain text.
-    return f"{row.supervision}{mark}".replace("[", "\\[")

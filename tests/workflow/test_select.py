@@ -1,0 +1,137 @@
+"""The main job end to end on a handful of critters: trials, pseudo-boxes, decisions, rows, figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wsol_bench.annotations.boxes import BoxSet
+from wsol_bench.annotations.four_file import write_four_file
+from wsol_bench.datasets.open_dataset import open_dataset
+from wsol_bench.errors import UsageError
+from wsol_bench.judge.rows import find
+from wsol_bench.leaderboard.measured import read_rows
+from wsol_bench.registry import METHODS, load_plugin_file
+from wsol_bench.report.selection_text import print_selection
+from wsol_bench.search.plan import PlanRequest, enumerate_trials
+from wsol_bench.workflow.progress import Screen
+from wsol_bench.workflow.select import SelectionRequest, select
+from wsol_bench.workflow.sweep import plan_status
+from wsol_bench.workflow.workspace import Workspace
+
+SPEC = "critters:size=64,train=40,val=12,test=16"
+SCREEN = Screen(quiet=True)
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "edge_cam.py"
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    torch.set_num_threads(1)
+    return open_dataset(SPEC)
+
+
+@pytest.fixture(scope="module")
+def trials(dataset):
+    return enumerate_trials(PlanRequest(configs=2, epochs=1), SPEC, dataset.version)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return Workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="module")
+def result(dataset, trials, workspace):
+    request = SelectionRequest(SPEC, trials, ("cls", "gt", "pseudo=ss"), replicates=50, epochs=1)
+    return select(dataset, request, workspace, device="cpu", screen=SCREEN)
+
+
+def test_every_source_and_policy_has_a_row(result):
+    cells = {(row.val_boxes, f"{row.selection}-{row.tau_from}") for row in result.rows}
+    box_policies = {"BT-TT", "BT-VT", "BV-TT", "BV-VT"}
+    assert {policy for source, policy in cells if source == "ss"} == box_policies
+    assert {policy for source, policy in cells if source == "gt"} == box_policies
+    assert {policy for source, policy in cells if source == "cls"} == {"BT-OT", "BV-OT", "BT-TT", "BV-TT"}
+    realistic = {(row.val_boxes, row.selection, row.tau_from) for row in result.rows if row.realistic}
+    assert realistic == {("ss", "BV", "VT"), ("cls", "BV", "OT")}
+    assert find(result.rows, val_boxes="ss", selection="BV", tau_from="VT").supervision == "pseudo:ss"
+
+
+def test_training_read_no_annotation(result, trials, workspace):
+    for outcome in plan_status(trials, workspace):
+        provenance = json.loads((outcome.folder.path / "provenance.json").read_text())
+        assert provenance["supervision"] == "none"
+        assert provenance["annotations_read"] == []
+        assert outcome.status == "complete"
+
+
+def test_rows_and_figures_are_on_disk(result):
+    assert len(read_rows(result.folder / "rows.csv")) == len(result.rows)
+    assert [path.name for path in result.figures] == ["epochs-cam.png", "tau.png"]
+    assert all(path.stat().st_size > 10_000 for path in result.figures)
+    stored = json.loads((result.folder / "select.json").read_text())
+    assert len(stored["rows"]) == len(result.rows)
+    assert stored["overstatements"][0]["source"] == "ss"
+
+
+def test_the_printed_page_holds_what_a_reader_needs(result, capsys):
+    from rich.console import Console
+
+    print_selection(result, None, Console(width=110))
+    page = capsys.readouterr().out
+    for expected in ("BV-VT", "Otsu", "95 % interval", "gt:test", "realistic", "whole frame", "Selecting with ground-truth boxes"):
+        assert expected in page
+    with pytest.raises(UsageError, match="max_box_acc"):
+        print_selection(result, "max_box_ac", Console(width=110))
+
+
+def test_a_second_call_repeats_no_work(dataset, trials, workspace, result):
+    stamps = {path: path.stat().st_mtime_ns for path in workspace.root.glob("trials/**/*.parquet")}
+    boxes = {path: path.stat().st_mtime_ns for path in workspace.root.glob("pseudo_boxes*/**/localization.txt")}
+    request = SelectionRequest(SPEC, trials, ("cls", "gt", "pseudo=ss"), replicates=50, epochs=1)
+    again = select(dataset, request, workspace, device="cpu", figures=False, screen=SCREEN)
+    assert stamps
+    assert boxes
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert {path: path.stat().st_mtime_ns for path in boxes} == boxes
+    assert [row.value for row in again.rows] == [row.value for row in result.rows]
+
+
+def test_any_folder_in_the_four_file_format_selects(dataset, trials, workspace, result, tmp_path):
+    split = dataset.split("val")
+    middle = {image_id: [(16, 16, 47, 47)] for image_id in split.ids}
+    sizes = dict.fromkeys(split.ids, (64, 64))
+    boxes = BoxSet.from_mapping(middle, sizes)
+    write_four_file(tmp_path / "mine" / "val", ids=split.ids, labels=split.labels, sizes=boxes.sizes, boxes=boxes)
+    request = SelectionRequest(SPEC, trials, (str(tmp_path / "mine"),), replicates=20)
+    judged = select(dataset, request, workspace, device="cpu", figures=False, screen=SCREEN)
+    assert judged.sources == ("mine",)
+    assert find(judged.rows, selection="BV", tau_from="VT").supervision == "folder:mine"
+
+
+def test_unknown_sources_fail_before_anything_runs(dataset, trials, tmp_path):
+    place = Workspace(tmp_path / "fresh")
+    for source in ("pseudo=sss", "no/such/folder"):
+        with pytest.raises(UsageError):
+            select(dataset, SelectionRequest(SPEC, trials, (source,)), place, screen=SCREEN)
+    with pytest.raises(UsageError, match="choe2020"):
+        select(dataset, SelectionRequest(SPEC, trials, ("pseudo=ss",), protocol="choe2020"), place, screen=SCREEN)
+    assert not place.root.exists()
+
+
+def test_a_method_from_a_file_is_trained_and_judged(dataset, workspace, result):
+    load_plugin_file(EXAMPLE)
+    assert "edge_cam" in METHODS
+    trials = enumerate_trials(
+        PlanRequest(methods=("edge_cam",), epochs=1, overrides={"backbone": "resnet_tiny"}), SPEC, dataset.version
+    )
+    judged = select(
+        dataset, SelectionRequest(SPEC, trials, ("cls", "pseudo=ss"), replicates=20, epochs=1), workspace,
+        device="cpu", figures=False, screen=SCREEN,
+    )  # fmt: skip
+    assert {row.method for row in judged.rows} == {"edge_cam"}
+    assert np.isfinite([row.value for row in judged.rows]).all()

@@ -1,0 +1,1 @@
+"""Programs that draw pseudo-boxes without manual boxes."""

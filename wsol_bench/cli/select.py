@@ -1,0 +1,115 @@
+"""``wsol-bench select``: the whole protocol in one command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsol_bench.cli import options
+from wsol_bench.cli.output import console, print_json, working
+from wsol_bench.cli.parsing import pairs
+from wsol_bench.errors import UsageError, unknown_choice
+
+if TYPE_CHECKING:
+    from wsol_bench.protocol import Protocol
+
+
+def select(
+    val: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="What selects on the validation set: pseudo=ss, or a folder of boxes; repeatable.",
+            show_default="pseudo=ss, if the protocol allows it",
+        ),
+    ] = None,
+    reference: Annotated[
+        bool, typer.Option(help="Also select by class labels and by ground truth, to compare.")
+    ] = True,
+    dataset: options.Dataset = "critters",
+    root: options.Root = None,
+    metadata: options.Metadata = None,
+    method: options.Methods = None,
+    configs: options.Configs = 3,
+    seeds: options.Seeds = 1,
+    hparam_seed: options.HparamSeed = 0,
+    epochs: options.Epochs = None,
+    set_: options.Overrides = None,
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="realistic, choe2020, or a YAML file.")
+    ] = "realistic",
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Metric of the first table.", show_default="the protocol's headline"),
+    ] = None,
+    replicates: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Bootstrap replicates behind each interval.")
+    ] = 1000,
+    workers: options.Workers = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    device: options.Device = "auto",
+    on_bad_image: options.OnBadImage = "error",
+    figures: Annotated[bool, typer.Option(help="Write figures beside the rows.")] = True,
+    json_: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run what is missing and print what the protocol concludes.
+
+    Trains the planned configurations, makes the pseudo-boxes, lets every source select, and scores the choices on the
+    test set. A policy names where the configuration is picked (BV validation, BT test) and where the threshold comes
+    from (VT validation, TT test, OT Otsu per image). Only BV-VT with pseudo-boxes and BV-OT with class labels use no
+    ground truth. Rows and figures are written to WORKSPACE/results/DATASET.
+
+    \b
+    Examples:
+      wsol-bench select
+      wsol-bench select --method cam --configs 8 --val pseudo=ss --val my_boxes/
+      wsol-bench select -d tiny-imagenet --root tiny-imagenet-200 --json
+    """
+    from wsol_bench.datasets.open_dataset import open_dataset
+    from wsol_bench.protocol import load_protocol
+    from wsol_bench.report.selection_text import print_selection
+    from wsol_bench.search.plan import PlanRequest, enumerate_trials
+    from wsol_bench.workflow.progress import Screen
+    from wsol_bench.workflow.select import SelectionRequest
+    from wsol_bench.workflow.select import select as run
+    from wsol_bench.workflow.workspace import Workspace
+
+    rules = load_protocol(protocol)
+    if metric is not None and metric not in rules.metrics:
+        raise unknown_choice("--metric", metric, rules.metrics)
+    sources = _sources(rules, val, reference)
+    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
+    opened = open_dataset(dataset, root=root, metadata=metadata)
+    with working():
+        result = run(
+            opened,
+            SelectionRequest(
+                dataset_spec=dataset,
+                trials=enumerate_trials(plan, dataset, opened.version),
+                sources=sources,
+                protocol=protocol,
+                replicates=replicates,
+                workers=workers or options.cores(),
+                epochs=epochs,
+            ),
+            Workspace(workspace),
+            device=device,
+            on_bad_image=on_bad_image,
+            figures=figures,
+            screen=Screen(quiet=quiet),
+        )
+    if json_:
+        print_json(result.as_dict())
+    else:
+        print_selection(result, metric, console())
+
+
+def _sources(rules: Protocol, val: list[str] | None, reference: bool) -> list[str]:
+    """What selects: the sources asked for, and for comparison those that need no boxes to be made."""
+    compared = [source for source in ("cls", "gt") if reference and source in rules.sources]
+    asked = val or (["pseudo=ss"] if "pseudo" in rules.sources else [])
+    if not compared + asked:
+        raise UsageError(f"Expected --reference, because nothing else may select by the protocol '{rules.id}'.")
+    return compared + asked

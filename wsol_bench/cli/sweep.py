@@ -1,0 +1,71 @@
+"""``wsol-bench sweep``: train and record the plan."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from wsol_bench.cli import options
+from wsol_bench.cli.output import console, print_json, working
+from wsol_bench.cli.parsing import pairs
+
+
+def sweep(
+    dataset: options.Dataset = "critters",
+    root: options.Root = None,
+    metadata: options.Metadata = None,
+    method: options.Methods = None,
+    configs: options.Configs = 3,
+    seeds: options.Seeds = 1,
+    hparam_seed: options.HparamSeed = 0,
+    epochs: options.Epochs = None,
+    set_: options.Overrides = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    device: options.Device = "auto",
+    on_bad_image: options.OnBadImage = "error",
+    keep_maps: Annotated[
+        bool, typer.Option("--keep-maps", help="Also record maps at native resolution (masks need them).")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and how far it is; run nothing.")] = False,
+    json_: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train every planned configuration and record each epoch.
+
+    The plan is fixed beforehand: configuration 0 of a method is its recipe, the others are drawn, and a longer plan
+    extends a shorter one. Stopped at any moment, the same command goes on with the epoch that was in progress.
+
+    \b
+    Examples:
+      wsol-bench sweep --configs 8 --dry-run
+      wsol-bench sweep --method cam --set backbone=resnet18 --epochs 20
+    """
+    from wsol_bench.datasets.open_dataset import open_dataset
+    from wsol_bench.report.plan_table import plan_rows, plan_table
+    from wsol_bench.search.plan import PlanRequest, enumerate_trials
+    from wsol_bench.workflow.progress import Screen
+    from wsol_bench.workflow.sweep import plan_status, run_sweep
+    from wsol_bench.workflow.workspace import Workspace
+
+    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
+    opened = open_dataset(dataset, root=root, metadata=metadata)
+    trials = enumerate_trials(plan, dataset, opened.version)
+    place = Workspace(workspace)
+    if dry_run:
+        outcomes = plan_status(trials, place)
+    else:
+        with working():
+            outcomes = run_sweep(
+                opened,
+                trials,
+                place,
+                device=device,
+                on_bad_image=on_bad_image,
+                keep_maps=keep_maps,
+                screen=Screen(quiet=quiet),
+            )
+    if json_:
+        print_json({"trials": plan_rows(outcomes)})
+    else:
+        console().print(plan_table(outcomes))

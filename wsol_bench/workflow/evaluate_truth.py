@@ -1,0 +1,196 @@
+"""What maps are scored against: boxes or masks from a metadata folder, read by the judge only."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsol_bench.annotations import firewall
+from wsol_bench.annotations.four_file import IDS, LOCALIZATION, FourFile, read_four_file
+from wsol_bench.annotations.masks import MaskTable
+from wsol_bench.errors import DataError, UsageError
+from wsol_bench.metrics.bootstrap import image_keys
+from wsol_bench.metrics.px_ap import FOREGROUND, IGNORE
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Ground truth of a split in the square frame.
+
+    Attributes:
+        folder: the metadata folder.
+        split: its name, for the ledger and results.
+        ids: N image ids.
+        keys: ``[N]`` uint64, one key per id.
+        labels: ``[N]`` class indices.
+        frame: side of the frame in pixels.
+        boxes: ``[M, 4]`` int32 in the frame, empty for masks.
+        offsets: ``[N + 1]`` int64.
+        masks: mask files, None for boxes.
+        mask_root: folder of the mask files.
+        num_clipped: boxes that reached outside their image and were cut to it.
+    """
+
+    folder: Path
+    split: str
+    ids: tuple[str, ...]
+    keys: NDArray[np.uint64]
+    labels: NDArray[np.int64]
+    frame: int
+    boxes: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    masks: MaskTable | None
+    mask_root: Path | None
+    num_clipped: int
+
+    def boxes_of(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Returns boxes and offsets of some images, in that order."""
+        parts = [self.boxes[self.offsets[p] : self.offsets[p + 1]] for p in positions]
+        counts = np.asarray([len(part) for part in parts], dtype=np.int64)
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        return np.concatenate([np.zeros((0, 4), np.int32), *parts]), offsets
+
+    def mask_of(self, position: int) -> NDArray[np.uint8]:
+        """Returns the mask ``[frame, frame]`` of an image: 1 object, 0 background, 255 ignore.
+
+        The union of all instances; an ignored pixel that is also object counts as object. Every file is resized with
+        nearest neighbour before it is thresholded at 0.5 (metrics spec, section 9).
+
+        Raises:
+            DataError: a mask file is missing or no image; names the file.
+        """
+        if self.masks is None or self.mask_root is None:
+            raise UsageError("Expected mask files but this split has boxes; fix: pass masks=DIR (--masks).")
+        labels = np.zeros((self.frame, self.frame), dtype=np.uint8)
+        if self.masks.ignore[position]:
+            labels[_read_mask(self.mask_root / self.masks.ignore[position], self.frame)] = IGNORE
+        for name in self.masks.of(position):
+            labels[_read_mask(self.mask_root / name, self.frame)] = FOREGROUND
+        return labels
+
+    def digest(self) -> str:
+        """Returns a short text that differs between splits, label or box sets, and frames."""
+        content = hashlib.blake2b(digest_size=8)
+        for array in (self.keys, self.labels, self.boxes, self.offsets, np.asarray(self.frame)):
+            content.update(np.ascontiguousarray(array).tobytes())
+        if self.masks is not None:
+            content.update("\n".join((*self.masks.masks, *self.masks.ignore)).encode())
+        return content.hexdigest()
+
+
+def read_truth(metadata: Path, *, masks: Path | None, frame: int, split: str | None = None) -> Truth:
+    """Reads the ground truth of one split; must be called inside :func:`wsol_bench.annotations.firewall.judging`.
+
+    Args:
+        metadata: a folder in the four-file format, or a folder above it.
+        masks: root of the mask files if ``localization.txt`` lists masks (OpenImages); None for boxes.
+        frame: side of the frame in pixels.
+        split: which of several folders to take.
+
+    Raises:
+        DataError: files are missing or malformed.
+        UsageError: several folders fit, or ``masks`` does not fit the content.
+    """
+    folder = find_metadata(metadata, split)
+    _check_kind(folder, masks)
+    firewall.read("gt", folder.name)
+    file = read_four_file(folder, kind="boxes" if masks is None else "masks", outside="clip")
+    return Truth(
+        folder=folder,
+        split=folder.name,
+        ids=file.ids,
+        keys=image_keys(file.ids),
+        labels=file.labels,
+        frame=frame,
+        boxes=_boxes(file, frame),
+        offsets=np.zeros(len(file) + 1, np.int64) if file.boxes is None else file.boxes.offsets,
+        masks=file.masks,
+        mask_root=masks,
+        num_clipped=file.num_clipped,
+    )
+
+
+def find_metadata(metadata: Path, split: str | None = None) -> Path:
+    """Returns the folder that holds ``image_ids.txt``: ``metadata`` itself or the only one below it.
+
+    Args:
+        metadata: where to look, up to three levels deep (``<dataset>/<split>/``).
+        split: name of the folder, where there are several.
+
+    Raises:
+        DataError: there is none.
+        UsageError: there are several; lists them.
+    """
+    if (metadata / IDS).is_file():
+        return metadata.resolve()
+    found = sorted({path.parent for depth in ("*", "*/*", "*/*/*") for path in metadata.glob(f"{depth}/{IDS}")})
+    fitting = [folder for folder in found if split is None or folder.name == split]
+    if len(fitting) == 1:
+        return fitting[0].resolve()
+    if not found:
+        raise DataError(
+            f"Expected a metadata folder with {IDS} here or below but there is none; fix: give the folder of one "
+            "split, like metadata/CUB/test.",
+            metadata,
+        )
+    listed = ", ".join(str(folder.relative_to(metadata)) for folder in found)
+    raise UsageError(
+        f"Expected one metadata folder{f' named {split!r}' if split else ''} under {metadata} but {len(fitting)} of "
+        f"these fit: {listed}; fix: give the one you mean, or its split (--split)."
+    )
+
+
+def _check_kind(folder: Path, masks: Path | None) -> None:
+    kind = _listed_kind(folder / LOCALIZATION)
+    if kind == "masks" and masks is None:
+        raise UsageError(
+            f"Expected boxes in {folder / LOCALIZATION} but it lists mask files; fix: pass their root folder as "
+            "masks=DIR (--masks DIR) to score PxAP."
+        )
+    if kind == "boxes" and masks is not None:
+        raise UsageError(
+            f"Expected mask files in {folder / LOCALIZATION} because masks were given, but it lists boxes; fix: leave "
+            "out --masks."
+        )
+    if masks is not None and not masks.is_dir():
+        raise UsageError(f"Expected a folder of masks but there is no {masks}; fix: check the path of --masks.")
+
+
+def _listed_kind(path: Path) -> Literal["boxes", "masks", "unknown"]:
+    if not path.is_file():
+        return "unknown"
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        first = next((line.strip() for line in lines if line.strip()), "")
+    numbers = first.rsplit(",", 4)[1:]
+    if len(numbers) == 4 and all(_is_number(text) for text in numbers):
+        return "boxes"
+    return "masks" if first.count(",") >= 2 else "unknown"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _boxes(file: FourFile, frame: int) -> NDArray[np.int32]:
+    return np.zeros((0, 4), np.int32) if file.boxes is None else file.boxes.in_frame(frame, frame)
+
+
+def _read_mask(path: Path, frame: int) -> NDArray[np.bool_]:
+    import cv2
+
+    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    if grey is None:
+        problem = "it cannot be read as an image" if path.is_file() else "there is no such file"
+        raise DataError(f"Expected a mask image but {problem}; fix: check the folder given as --masks.", path)
+    resized = cv2.resize(grey.astype(np.float32), (frame, frame), interpolation=cv2.INTER_NEAREST)
+    foreground: NDArray[np.bool_] = resized > 0.5
+    return foreground
