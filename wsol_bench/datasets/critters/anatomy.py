@@ -25,7 +25,6 @@ BODY_COLOURS: dict[str, Colour] = {
     "purple": (0.45, 0.3, 0.58),
     "black": (0.17, 0.16, 0.2),
 }
-MC=['red']
 PATTERNS = ("plain", "striped", "spotted", "patchy", "two-toned")
 
 
@@ -60,7 +59,7 @@ def grow(draws: Draws, ground: Colour) -> Anatomy:
         far=Coat((fur[0] * 0.72, fur[1] * 0.72, fur[2] * 0.72), rim=0.25),
         second=Coat(second),
         # Feet, wing tips and tails wear the colours of marks now and then: a colour alone does not give the class away.
-        accent=Coat(shifted(__import__('wsol_bench.datasets.critters.marks',fromlist=['x']).MARK_COLOURS[MC[0]], draws, 0.06) if draws.chance(float(__import__('os').environ.get('HINT','.5'))) else bright(draws, 0.3)),
+        accent=Coat(bright(draws, 0.3)),
         horn=Coat(draws.choice(((0.25, 0.2, 0.18), (0.7, 0.5, 0.25), (0.6, 0.55, 0.5)))),
     )
     parts, head, features = draws.choice(PLANS)(draws, coats)
@@ -70,7 +69,7 @@ def grow(draws: Draws, ground: Colour) -> Anatomy:
 def _companion(fur: Colour, draws: Draws) -> Colour:
     """Returns a second colour: a lighter or darker tone of the fur, or another fur colour."""
     if draws.chance(0.3):
-        return draws.choice(list(BODY_COLOURS.values()))
+        return next(colour for colour in draws.shuffled(list(BODY_COLOURS.values())) if _contrast(colour, fur) > 0.25)
     r, g, b = fur
     if max(fur) > 0.6 and draws.chance(0.7):
         return 0.5 * r, 0.48 * g, 0.48 * b

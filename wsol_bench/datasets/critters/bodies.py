@@ -18,19 +18,19 @@ Plan = Callable[[Draws, Coats], tuple[list[Part], Head, tuple[str, ...]]]
 
 def _walker(draws: Draws, coats: Coats) -> tuple[list[Part], Head, tuple[str, ...]]:
     """Four legs, deep chest; between a dachshund and a deer."""
-    deep, leg = draws.uniform(0.55, 0.8), draws.uniform(0.2, 0.55)
-    head = Head(draws.uniform(0.35, 0.7), draws.uniform(-0.25, 0.2), draws.uniform(0.4, 0.5), draws.integer(-20, 10))
+    deep, leg = draws.uniform(0.6, 0.88), draws.uniform(0.12, 0.4)
+    head = Head(draws.uniform(0.15, 0.6), draws.uniform(-0.1, 0.3), draws.uniform(0.42, 0.52), draws.integer(-20, 10))
     body = Union((Ellipse((-0.45, -0.05), 0.6, deep), Ellipse((0.42, -0.04), 0.6, deep * 0.9)), 0.5)
     parts, feature = tail(draws, coats, (-0.9, -0.35 * deep))
     parts += legs(draws, coats, (-0.72, -0.42, 0.42, 0.72), 0.45 * deep, deep + leg, 0.17)
     parts += [Part("body", body, coats.body), *ears(draws, coats, head), *face(draws, coats, head)]
-    return parts, head, (feature, "long-legged" if leg > 0.38 else "short-legged")
+    return parts, head, (feature, "long-legged" if leg > 0.26 else "short-legged")
 
 
 def _bird(draws: Draws, coats: Coats) -> tuple[list[Part], Head, tuple[str, ...]]:
     """Two legs, a folded or raised wing, a fan of a tail."""
-    deep, leg = draws.uniform(0.6, 0.8), draws.uniform(0.2, 0.55)
-    head = Head(draws.uniform(0.3, 0.6), draws.uniform(-0.4, -0.05), draws.uniform(0.38, 0.48), draws.integer(-20, 12))
+    deep, leg = draws.uniform(0.65, 0.85), draws.uniform(0.15, 0.4)
+    head = Head(draws.uniform(0.15, 0.5), draws.uniform(-0.2, 0.15), draws.uniform(0.4, 0.5), draws.integer(-20, 12))
     long_tail = draws.chance(0.6)
     reach, tilt = (draws.uniform(0.9, 1.2) if long_tail else draws.uniform(0.45, 0.6)), draws.integer(-60, 0)
     parts = []
@@ -57,7 +57,7 @@ def _hopper(draws: Draws, coats: Coats) -> tuple[list[Part], Head, tuple[str, ..
     """Sits upright on big feet, with paws in front and a tail behind."""
     tall, wide = draws.uniform(0.8, 1.05), draws.uniform(0.6, 0.85)
     head = Head(
-        draws.uniform(0.1, 0.35), draws.uniform(-0.55, -0.2) * tall, draws.uniform(0.42, 0.52), draws.integer(-16, 10)
+        draws.uniform(0.1, 0.35), draws.uniform(-0.4, -0.05) * tall, draws.uniform(0.42, 0.52), draws.integer(-16, 10)
     )
     foot = draws.uniform(0.4, 0.75)
     parts, feature = tail(draws, coats, (-0.75 * wide, 0.4 * tall))
@@ -75,9 +75,9 @@ def _hopper(draws: Draws, coats: Coats) -> tuple[list[Part], Head, tuple[str, ..
 
 def _crawler(draws: Draws, coats: Coats) -> tuple[list[Part], Head, tuple[str, ...]]:
     """A thick winding body, the tail held up like a scorpion's or trailing."""
-    wave, thick = draws.uniform(0.1, 0.35) * (1.0 if draws.chance(0.5) else -1.0), draws.uniform(0.36, 0.5)
+    wave, thick = draws.uniform(0.1, 0.35) * (1.0 if draws.chance(0.5) else -1.0), draws.uniform(0.42, 0.56)
     spine = [(-1.0, wave), (-0.6, 0.0), (-0.1, -wave), (0.35, -0.3 * wave), (0.85, 0.0)]
-    head = Head(draws.uniform(0.25, 0.65), draws.uniform(-0.15, 0.15), draws.uniform(0.38, 0.46), draws.integer(-20, 15))
+    head = Head(draws.uniform(0.1, 0.55), draws.uniform(-0.05, 0.25), draws.uniform(0.4, 0.48), draws.integer(-20, 15))
     high = draws.uniform(-1.5, -0.6)
     sting = chain(((-0.98, wave), (-1.35, wave), (-1.4, wave + 0.5 * high), (-1.1, wave + high)), 0.8 * thick, 0.07)
     parts = [Part("tail", sting, coats.second)]
@@ -94,8 +94,8 @@ def _crawler(draws: Draws, coats: Coats) -> tuple[list[Part], Head, tuple[str, .
 
 def _turtle(draws: Draws, coats: Coats) -> tuple[list[Part], Head, tuple[str, ...]]:
     """A dome on stubby legs."""
-    high, leg = draws.uniform(1.0, 1.45), draws.uniform(0.15, 0.4)
-    head = Head(draws.uniform(0.45, 0.85), draws.uniform(-0.2, 0.15), draws.uniform(0.38, 0.46), draws.integer(-15, 15))
+    high, leg = draws.uniform(1.1, 1.5), draws.uniform(0.1, 0.3)
+    head = Head(draws.uniform(0.25, 0.75), draws.uniform(-0.15, 0.15), draws.uniform(0.4, 0.48), draws.integer(-15, 15))
     parts, feature = tail(draws, coats, (-0.95, 0.1))
     parts += legs(draws, coats, (-0.65, -0.35, 0.4, 0.7), 0.1, 0.3 + leg, 0.16)
     dome = tuple((1.05 * x, high * y + 0.15) for x, y in (direction(180 + 15 * i) for i in range(13)))

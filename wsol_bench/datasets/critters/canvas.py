@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods of patterns are documented once, in `Pattern`
 """The canvas: paints shapes with coats of colour and remembers which part of the creature owns each pixel."""
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsol_bench.datasets.critters.draws import Draws
-from wsol_bench.datasets.critters.shapes import Array, Point, Pose, Shape, direction
+from wsol_bench.datasets.critters.shapes import Array, Bounds, Point, Pose, Shape, direction, unit
 
 Colour = tuple[float, float, float]
 NOTHING = 0
@@ -64,7 +65,7 @@ class HalfPlane:
         return _covered(self.level - (u * self.axis[0] + v * self.axis[1]), pixel)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patches:
     """Irregular patches, from smooth noise on a wrapped lattice with ``cells`` knots per unit."""
 
@@ -80,7 +81,7 @@ class Patches:
         above = self.lattice[top, left] * (1.0 - wu) + self.lattice[top, right] * wu
         below = self.lattice[bottom, left] * (1.0 - wu) + self.lattice[bottom, right] * wu
         value = above * (1.0 - wv) + below * wv
-        return np.minimum(np.maximum((value - 0.5) * 12.0 + 0.5, 0.0), 1.0)
+        return unit((value - 0.5) * 12.0 + 0.5)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Canvas:
             return
         x, y = self.x[:, window[1]], self.y[window[0]]
         distance = placed.distance(x, y)
-        cover = np.minimum(np.maximum(0.5 - distance * float(self.size), 0.0), 1.0)
+        cover = unit(0.5 - distance * float(self.size))
         colour = _column(coat.colour)
         if coat.pattern is not None:
             u, v = pose.local(x, y)
@@ -159,7 +160,7 @@ class Canvas:
 
     def pixels(self) -> NDArray[np.uint8]:
         """Returns the picture as ``[size, size, 3]`` uint8."""
-        levels = np.minimum(np.maximum(self.image * 255.0 + 0.5, 0.0), 255.0).astype(np.uint8)
+        levels = (unit(self.image) * 255.0 + 0.5).astype(np.uint8)
         return np.ascontiguousarray(levels.transpose(1, 2, 0))
 
     def _shade(self, coat: Coat, placed: Shape, distance: Array, y: Array) -> Array:
@@ -167,7 +168,7 @@ class Canvas:
         height = max(bottom - top, 1e-6)
         lit = 1.0 + coat.light * ((0.5 * (top + bottom)) - y) / height
         depth = 0.22 * height
-        return lit * (1.0 - coat.rim * np.minimum(np.maximum(distance / depth + 1.0, 0.0), 1.0))
+        return lit * (1.0 - coat.rim * unit(distance / depth + 1.0))
 
     def _window(self, shape: Shape | _SoftBox) -> tuple[slice, slice] | None:
         left, top, right, bottom = shape.bounds()
@@ -207,7 +208,7 @@ class _SoftBox:
     width: float
     height: float
 
-    def bounds(self) -> tuple[float, float, float, float]:
+    def bounds(self) -> Bounds:
         return self.x - self.width, self.y - self.height, self.x + self.width, self.y + self.height
 
 
@@ -219,4 +220,4 @@ def _column(colour: Colour) -> Array:
 
 
 def _covered(distance: Array, pixel: float) -> Array:
-    return np.minimum(np.maximum(0.5 - distance / pixel, 0.0), 1.0)
+    return unit(0.5 - distance / pixel)

@@ -14,8 +14,8 @@ Piece = tuple[Shape, Coat]
 
 
 def scatter(canvas: Canvas, draws: Draws) -> None:
-    """Paints three to seven random things on the ground."""
-    for _ in range(draws.integer(3, 7)):
+    """Paints two to six random things on the ground."""
+    for _ in range(draws.integer(2, 6)):
         pieces = draws.choice(_THINGS)(draws)
         scale = 0.045 + 0.12 * draws.uniform() * draws.uniform(0.3, 1.0)
         pose = Pose(

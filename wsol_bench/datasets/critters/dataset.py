@@ -67,7 +67,7 @@ class Critters(Dataset):
         self._counts = {name: _checked(name, count, 1, 10**7) for name, count in counts.items()}
         given = {"seed": seed} if seed else {}
         given |= {name: count for name, count in counts.items() if count != _COUNTS[name]}
-        self.version = ",".join([f"critters-{size}@{REVISION}", *(f"{key}={value}" for key, value in given.items())])
+        self.version = "+".join([f"critters-{size}@{REVISION}", *(f"{key}={value}" for key, value in given.items())])
         self._splits: dict[str, Split] = {}
         self._pictures: dict[tuple[str, int], Picture] = {}
         self._cached_bytes = 0
@@ -89,7 +89,7 @@ class Critters(Dataset):
             except ValueError:
                 raise UsageError(
                     f"Expected critters option '{option}' to be a whole number but got '{value}'; "
-                    f"fix: for instance critters:{option}={cls._example(option)}."
+                    "fix: give digits, for instance size=128."
                 ) from None
         return cls(**numbers)
 
@@ -151,10 +151,12 @@ class Critters(Dataset):
 
     def _read_ground_truth(self, split: str) -> BoxSet:
         ids = self.split(split).ids
-        boxes = {
-            image_id: [_tight(owner > 0)] for image_id, owner in zip(ids, self._owners(split), strict=True)
-        }
+        boxes = {image_id: [_tight(owner > 0)] for image_id, owner in zip(ids, self._owners(split), strict=True)}
         return BoxSet.from_mapping(boxes, dict.fromkeys(ids, (self.frame, self.frame)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process makes its own pictures faster than it would receive these.
+        return vars(self) | {"_pictures": {}, "_cached_bytes": 0}
 
     def _owners(self, split: str) -> list[NDArray[np.uint8]]:
         return [self._picture(split, index).owner for index in range(len(self.split(split)))]
@@ -176,14 +178,12 @@ class Critters(Dataset):
                 self._cached_bytes += size
         return picture
 
-    @staticmethod
-    def _example(option: str) -> int:
-        return _COUNTS.get(option, MAX_SIZE if option == "size" else 1)
-
 
 def _checked(name: str, value: int, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UsageError(f"Expected critters option '{name}' to be a whole number from {low} to {high} but got {value!r}.")
+        raise UsageError(
+            f"Expected critters option '{name}' to be a whole number from {low} to {high} but got {value!r}."
+        )
     return value
 
 

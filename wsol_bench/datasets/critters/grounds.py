@@ -9,7 +9,7 @@ import numpy as np
 
 from wsol_bench.datasets.critters.canvas import Canvas, Coat, Colour
 from wsol_bench.datasets.critters.draws import Draws
-from wsol_bench.datasets.critters.shapes import Array, Capsule, Lens, direction
+from wsol_bench.datasets.critters.shapes import Array, Capsule, Lens, direction, unit
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,20 @@ def _octaves(canvas: Canvas, draws: Draws, *layers: tuple[int, int, float]) -> A
 
 def _tones(canvas: Canvas, value: Array, colours: tuple[Colour, Colour, Colour]) -> None:
     """Colours ``value`` in [0, 1] from the darkest over the middle to the lightest tone."""
+    value = value * 0.8 + 0.1
     low, high = np.minimum(value * 2.0, 1.0), np.maximum(value * 2.0 - 1.0, 0.0)
     for plane, (dark, middle, light) in enumerate(zip(*colours, strict=True)):
         canvas.image[plane] = dark + (middle - dark) * low + (light - middle) * high
 
 
 def _stretch(value: Array, contrast: float) -> Array:
-    return np.minimum(np.maximum((value - 0.5) * contrast + 0.5, 0.0), 1.0)
+    return unit((value - 0.5) * contrast + 0.5)
 
 
 def _triangle(phase: Array) -> Array:
     """Returns a wave of period 1 between 0 and 1."""
-    return np.abs((phase - np.floor(phase)) * 2.0 - 1.0)
+    wave: Array = np.abs((phase - np.floor(phase)) * 2.0 - 1.0)
+    return wave
 
 
 def _pebbles(canvas: Canvas, draws: Draws, colours: tuple[Colour, Colour, Colour]) -> None:
@@ -152,7 +154,9 @@ def _water(canvas: Canvas, draws: Draws, colours: tuple[Colour, Colour, Colour])
 def _mist(canvas: Canvas, draws: Draws, colours: tuple[Colour, Colour, Colour]) -> None:
     cos, sin = direction(draws.integer(50, 130))
     slope = (canvas.x - 0.5) * cos + (canvas.y - 0.5) * sin + 0.5
-    _tones(canvas, _stretch(0.75 * slope + 0.5 * _octaves(canvas, draws, (3, 3, 1.0), (7, 7, 0.6)) - 0.12, 1.2), colours)
+    _tones(
+        canvas, _stretch(0.75 * slope + 0.5 * _octaves(canvas, draws, (3, 3, 1.0), (7, 7, 0.6)) - 0.12, 1.2), colours
+    )
 
 
 def _cells(canvas: Canvas, draws: Draws, cells: int) -> tuple[Array, Array, Array]:

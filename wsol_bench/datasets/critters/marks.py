@@ -40,16 +40,16 @@ SPECIES: tuple[Species, ...] = (
     Species("cyan-horned", "horn", "cyan"),
     Species("gold-horned", "horn", "gold"),
     Species("red-lantern", "lantern", "red"),
-    Species("gold-lantern", "lantern", "gold"),
+    Species("blue-lantern", "lantern", "blue"),
     Species("cyan-plumed", "plume", "cyan"),
     Species("magenta-plumed", "plume", "magenta"),
-    Species("blue-frilled", "frill", "blue"),
+    Species("gold-frilled", "frill", "gold"),
     Species("magenta-frilled", "frill", "magenta"),
 )
 """The classes in label order."""
 
-REACH = 1.1
-"""A mark of height 1 stays within this distance of its foot, whatever its class."""
+REACH = 1.35
+"""A mark of height 1 stays within this distance of the point 0.4 above its foot, whatever its class."""
 
 _OTHER_COLOURS: tuple[Colour, ...] = ((0.2, 0.55, 0.5), (0.5, 0.65, 0.3), (0.85, 0.5, 0.25), (0.45, 0.3, 0.58))
 _DARK: Colour = (0.13, 0.1, 0.1)

@@ -20,7 +20,7 @@ from wsol_bench.datasets.critters.shapes import Bounds, Pose, around
 # Every ingredient has a stream of its own, so that a change to one leaves the others as they were.
 _LAYOUT, _GROUND, _CLUTTER, _CRITTER, _MARK, _FRONT, _WORDS = range(7)
 _MARGIN = 0.015
-_SMALLEST_MARK = 0.12
+_SMALLEST_MARK = 0.13
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,12 @@ class Scene:
         """Makes up the scene of a key."""
         layout = Draws(*key, _LAYOUT)
         ground = layout.choice(list(GROUNDS))
-        import wsol_bench.datasets.critters.anatomy as A; A.MC[0]=SPECIES[label].colour
         anatomy = grow(Draws(*key, _CRITTER), GROUNDS[ground].colours[1])
         turned = Pose(degrees=layout.integer(-18, 18), flip=1.0 if layout.chance(0.5) else -1.0)
         wanted = layout.uniform()
-        # Small boxes are more frequent than large ones: 10 to 55 % of the picture, 30 % on average.
-        area = 0.1 + 0.45 * wanted * (0.75 + 0.25 * wanted)
-        height = layout.uniform(0.5, 0.62)
+        # Small boxes are more frequent than large ones: 10 to 55 % of the picture, 28 % on average.
+        area = 0.1 + 0.45 * wanted * (0.55 + 0.45 * wanted)
+        height = layout.uniform(0.58, 0.7)
         x0, y0, x1, y1 = _extent(anatomy, turned, height)
         scale = min(math.sqrt(area / ((x1 - x0) * (y1 - y0))), (1.0 - 2.0 * _MARGIN) / max(x1 - x0, y1 - y0))
         # On a small critter the mark is larger in proportion, lest it fall below a few pixels.
@@ -143,7 +142,7 @@ def _extent(anatomy: Anatomy, turned: Pose, mark_height: float) -> Bounds:
     """Returns the bounds of the turned critter with room for the mark of any class."""
     u, v = _mark_pose(anatomy, mark_height).point(0.0, -0.4)
     x, y = turned.point(u, v)
-    reach = 0.75 * mark_height
+    reach = 0.85 * mark_height
     boxes = [part.shape.placed(turned).bounds() for part in anatomy.parts]
     return around([*boxes, (x - reach, y - reach, x + reach, y + reach)])
 

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods of shapes are documented once, in `Shape`
 """Plane shapes as signed distances: the same shape at every resolution, anti-aliased without supersampling.
 
 Only ``+ - * /``, square root, minimum and maximum touch pixels: IEEE 754 rounds them the same way everywhere, so the
@@ -9,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
+"""Always float32 in fact; the stubs of numpy make float64 of every product with a Python number."""
 Point = tuple[float, float]
 Bounds = tuple[float, float, float, float]
 
@@ -90,9 +93,10 @@ class Capsule:
         dx, dy = x1 - x0, y1 - y0
         length2 = max(dx * dx + dy * dy, 1e-12)
         px, py = x - x0, y - y0
-        t = np.minimum(np.maximum(px * (dx / length2) + py * (dy / length2), 0.0), 1.0)
+        t = unit(px * (dx / length2) + py * (dy / length2))
         ex, ey = px - t * dx, py - t * dy
-        return np.sqrt(ex * ex + ey * ey) - (t * (self.r1 - self.r0) + self.r0)
+        away: Array = np.sqrt(ex * ex + ey * ey)
+        return away - (t * (self.r1 - self.r0) + self.r0)
 
     def bounds(self) -> Bounds:
         (x0, y0), (x1, y1), r0, r1 = self.start, self.end, self.r0, self.r1
@@ -193,7 +197,7 @@ class Union:
         for shape in self.shapes[1:]:
             other = shape.distance(x, y)
             if self.blend > 0:
-                h = np.minimum(np.maximum((other - joined) * (0.5 / self.blend) + 0.5, 0.0), 1.0)
+                h = unit((other - joined) * (0.5 / self.blend) + 0.5)
                 joined = other + h * (joined - other) - h * (1.0 - h) * self.blend
             else:
                 joined = np.minimum(joined, other)
@@ -240,12 +244,18 @@ def chain(corners: Sequence[Point], r0: float, r1: float, *, rounds: int = 1) ->
     points = list(corners)
     for _ in range(rounds):
         cut = [points[0]]
-        for (ax, ay), (bx, by) in zip(points, points[1:], strict=False):
+        for (ax, ay), (bx, by) in pairwise(points):
             cut += [(0.75 * ax + 0.25 * bx, 0.75 * ay + 0.25 * by), (0.25 * ax + 0.75 * bx, 0.25 * ay + 0.75 * by)]
         points = [*cut, points[-1]]
     radii = [r0 + (r1 - r0) * i / (len(points) - 1) for i in range(len(points))]
     links = zip(points, points[1:], radii, radii[1:], strict=False)
     return Union(tuple(Capsule(start, end, before, after) for start, end, before, after in links))
+
+
+def unit(value: Array) -> Array:
+    """Returns the array clipped to ``[0, 1]``."""
+    clipped: Array = np.minimum(np.maximum(value, 0.0), 1.0)
+    return clipped
 
 
 def around(boxes: Iterable[Bounds]) -> Bounds:
