@@ -6,20 +6,27 @@ A wheel carries the content folders as package data; in a source checkout they s
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final, Literal, get_args
 
 from wsol_bench.errors import WsolBenchError
 
-FOLDERS = ("protocols", "baselines", "pseudo_boxes", "leaderboards")
+Folder = Literal["protocols", "baselines", "pseudo_boxes", "leaderboards"]
+FOLDERS: Final[tuple[str, ...]] = get_args(Folder)
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
-def content_folder(name: str) -> Path:
-    """Returns the folder ``protocols``, ``baselines``, ``pseudo_boxes`` or ``leaderboards``.
+def content_folder(name: Folder) -> Path:
+    """Returns one of the content folders, of the installed wheel or of the source checkout.
 
     Raises:
         WsolBenchError: the installation carries no such folder.
     """
-    package = Path(__file__).resolve().parent
-    for candidate in (package / "_content" / name, package.parent / name):
-        if name in FOLDERS and candidate.is_dir():
-            return candidate
-    raise WsolBenchError(f"This installation of wsol-bench carries no folder '{name}'. Fix: install the package again.")
+    if name in FOLDERS:
+        for candidate in (_PACKAGE / "_content" / name, _PACKAGE.parent / name):
+            if candidate.is_dir():
+                return candidate
+    raise WsolBenchError(
+        f"Expected the installation of wsol-bench at {_PACKAGE} to carry the folder '{name}' but it does not; "
+        "fix: install the package again."
+    )

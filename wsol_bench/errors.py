@@ -5,6 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+EXTRAS: Final = {
+    "filelock": "train",
+    "timm": "train",
+    "torch": "train",
+    "torchvision": "train",
+    "matplotlib": "plots",
+}
+"""Optional packages by import name, and the extra of wsol-bench that installs each."""
 
 
 class WsolBenchError(Exception):
@@ -43,6 +53,21 @@ class RecordError(WsolBenchError):
     """Records of a run that are missing, damaged, or of another version."""
 
 
+class MissingPackageError(WsolBenchError):
+    """A package that belongs to an optional part of wsol-bench and is not installed."""
+
+
+def missing_package(error: ImportError) -> MissingPackageError | None:
+    """Builds the error for a failed import of an optional package; None where the package is not one of ours."""
+    package = (error.name or "").partition(".")[0]
+    extra = EXTRAS.get(package)
+    if extra is None:
+        return None
+    return MissingPackageError(
+        f"Expected the package '{package}' but it cannot be imported ({error}); fix: pip install 'wsol-bench[{extra}]'."
+    )
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Returns ``" Did you mean 'cub'?"`` for the closest choice, or an empty string when none is close."""
     lowered = {choice.lower(): choice for choice in choices}
@@ -60,6 +85,8 @@ def unknown_choice(option: str, got: str, choices: Iterable[str], *, hint: str =
         hint: a closing sentence, for instance the command that lists the choices.
     """
     known = sorted(choices)
-    listed = ", ".join(known) if known else "nothing is registered"
-    message = f"Expected {option} to be one of ({listed}) but got '{got}'.{did_you_mean(got, known)}"
+    if not known:
+        message = f"Expected {option} to be left out, as there is none to choose from, but got '{got}'."
+    else:
+        message = f"Expected {option} to be one of ({', '.join(known)}) but got '{got}'.{did_you_mean(got, known)}"
     return UsageError(f"{message} {hint}".rstrip())

@@ -1,4 +1,4 @@
-"""One generic registry for everything that can be plugged in: methods, datasets, annotators, metrics, launchers.
+"""One generic registry for everything that can be plugged in: methods, datasets, annotators, metrics.
 
 A plug-in is one Python file with a registration line::
 
@@ -21,11 +21,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from wsol_bench.errors import PluginError, unknown_choice
+from wsol_bench.errors import PluginError, missing_package, unknown_choice
+
+if TYPE_CHECKING:
+    from wsol_bench.annotators.base import Annotator
+    from wsol_bench.datasets.base import Dataset
+    from wsol_bench.methods.base import Method
 
 T = TypeVar("T")
 Registered = TypeVar("Registered")
@@ -33,8 +38,12 @@ Registered = TypeVar("Registered")
 
 @dataclass(frozen=True)
 class _Entry:
+    """One name of a registry: what it is (``module:Class``), where a person finds it, and how to get it."""
+
+    target: str
     origin: str
     load: Callable[[], Any]
+    installed: bool = False
 
 
 class Registry(Generic[T]):
@@ -43,11 +52,15 @@ class Registry(Generic[T]):
     Args:
         kind: what the entries are, in the singular, for messages (``method``).
         group: entry-point group searched for third-party entries, or None.
+        base: ``"module:Class"`` that every entry must be a subclass of, or None.
+        hint: closing sentence of the error for unknown names: how to list the known ones.
     """
 
-    def __init__(self, kind: str, group: str | None = None) -> None:
+    def __init__(self, kind: str, group: str | None = None, *, base: str | None = None, hint: str = "") -> None:
         self.kind = kind
         self.group = group
+        self._base = base
+        self._hint = hint
         self._entries: dict[str, _Entry] = {}
         self._broken: dict[str, str] = {}
         self._scanned = group is None
@@ -61,51 +74,66 @@ class Registry(Generic[T]):
         """
 
         def decorate(item: Registered) -> Registered:
-            self._add(name, _Entry(_place_of(item), lambda: item))
+            self._scan_entry_points()
+            self._add(name, _Entry(_target_of(item), _place_of(item), lambda: item))
             return item
 
         return decorate
 
     def register_lazy(self, name: str, target: str) -> None:
-        """Registers ``"module:Class"`` under ``name``; the module is imported at the first :meth:`get`."""
-        self._add(name, _Entry(target, lambda: _import_target(target)))
+        """Registers ``"module:Class"`` under ``name``; the module is imported at the first :meth:`get`.
+
+        Raises:
+            PluginError: another object already has that name; both places are named.
+        """
+        self._add(name, _Entry(target, target, lambda: _import_target(target)))
 
     def get(self, name: str) -> T:
         """Returns the plug-in registered under ``name``.
 
         Raises:
             UsageError: the name is unknown; the closest one is suggested.
-            PluginError: the plug-in is known but cannot be loaded.
+            PluginError: the plug-in is known but cannot be loaded, or is not what this registry holds.
         """
-        self._scan_entry_points()
-        entry = self._entries.get(name)
-        if entry is None:
-            if name in self._broken:
-                raise PluginError(self._broken[name])
-            raise unknown_choice(self.kind, name, self._entries, hint=f"'wsol-bench {self.kind}s list' shows all.")
+        entry = self._entry(name)
         try:
-            loaded: T = entry.load()
+            loaded = entry.load()
+            problem = self._contract_problem(loaded)
         # A plug-in is foreign code: whatever it raises while loading is its own fault and is reported by its name.
-        except Exception as error:
-            message = f"The {self.kind} '{name}' ({entry.origin}) cannot be loaded: {type(error).__name__}: {error}"
-            self._broken[name] = message
-            raise PluginError(message) from error
-        return loaded
+        except (Exception, SystemExit) as error:
+            raise self._failure(name, entry, _reason(error)) from error
+        if problem is not None:
+            raise self._failure(name, entry, problem)
+        found: T = loaded
+        return found
 
     def names(self) -> list[str]:
         """Returns all known names, sorted."""
         self._scan_entry_points()
         return sorted(self._entries)
 
+    def loadable(self) -> dict[str, T]:
+        """Loads everything and returns what could be loaded, by name, sorted; :meth:`broken` then tells the rest."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.get(name)
+            except PluginError:
+                continue
+        return found
+
     def broken(self) -> dict[str, str]:
-        """Returns ``{name: reason}`` of plug-ins that could not be registered or loaded so far."""
+        """Returns ``{name: reason}`` of plug-ins that clash, or failed to load so far."""
         self._scan_entry_points()
-        return dict(self._broken)
+        return dict(sorted(self._broken.items()))
 
     def origin(self, name: str) -> str:
-        """Returns where an entry comes from (``module:Class`` or a file and line)."""
-        self._scan_entry_points()
-        return self._entries[name].origin
+        """Returns where an entry comes from: ``module:Class``, with its distribution, or a file and line.
+
+        Raises:
+            UsageError: the name is unknown; the closest one is suggested.
+        """
+        return self._entry(name).origin
 
     def __contains__(self, name: str) -> bool:
         self._scan_entry_points()
@@ -114,39 +142,77 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
+    def _entry(self, name: str) -> _Entry:
+        self._scan_entry_points()
+        entry = self._entries.get(name)
+        if entry is not None:
+            return entry
+        if name in self._broken:
+            raise PluginError(self._broken[name])
+        raise unknown_choice(self.kind, name, self._entries, hint=self._hint)
+
     def _add(self, name: str, entry: _Entry) -> None:
         with self._lock:
             known = self._entries.get(name)
-            if known is not None and known.origin != entry.origin:
+            # One class may announce itself twice, by its decorator and by an entry point; and a notebook's cell that
+            # is run again replaces its class.
+            if known is not None and known.target != entry.target:
                 raise PluginError(
-                    f"Two {self.kind}s are called '{name}': {known.origin} and {entry.origin}. Fix: rename one of them."
+                    f"Two {self.kind}s are called '{name}': {known.origin} and {entry.origin}. Fix: rename or "
+                    "uninstall one of them."
                 )
             self._entries[name] = entry
 
     def _scan_entry_points(self) -> None:
-        if self._scanned:
-            return
         with self._lock:
             if self._scanned:
                 return
             self._scanned = True
             for point in entry_points(group=self.group or ""):
-                owner = point.dist.name if point.dist is not None else "an unknown distribution"
-                try:
-                    self._add(point.name, _Entry(f"{point.value} of {owner}", point.load))
-                except PluginError as error:
-                    self._broken[point.name] = str(error)
+                self._add_installed(point)
+
+    def _add_installed(self, point: EntryPoint) -> None:
+        """Adds an entry point; a clash is noted, not raised, so that the other plug-ins stay usable.
+
+        Of two installed plug-ins neither keeps the name, or the order of installation would decide what a name means;
+        what is built in or was registered on purpose does keep it.
+        """
+        owner = "an unknown distribution" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+        entry = _Entry(point.value.replace(" ", ""), f"{point.value} of {owner}", point.load, installed=True)
+        if point.name in self._broken:
+            return
+        try:
+            self._add(point.name, entry)
+        except PluginError as error:
+            self._broken[point.name] = str(error)
+            if self._entries[point.name].installed:
+                del self._entries[point.name]
+
+    def _contract_problem(self, loaded: object) -> str | None:
+        if self._base is None:
+            return None
+        base = _import_target(self._base)
+        if isinstance(loaded, type) and issubclass(loaded, base):
+            return None
+        return f"expected a subclass of {self._base.replace(':', '.')} but got {loaded!r}"
+
+    def _failure(self, name: str, entry: _Entry, reason: str) -> PluginError:
+        self._broken[name] = f"The {self.kind} '{name}' ({entry.origin}) cannot be loaded: {reason}"
+        return PluginError(self._broken[name])
 
 
 def load_plugin_file(path: Path) -> None:
     """Imports a Python file whose registration lines add plug-ins (the ``--plugin`` option).
 
+    Loading the same file twice is one import.
+
     Raises:
-        PluginError: the file does not exist or fails while it is imported.
+        PluginError: the file does not exist, is not Python, or fails while it is imported.
     """
     if not path.is_file():
-        raise PluginError(f"Expected --plugin to name a Python file but '{path}' does not exist.")
-    # The name depends on the resolved path, so that loading one file twice is one import.
+        raise PluginError(
+            f"Expected --plugin to name a Python file but there is no file '{path}'; fix: check the path."
+        )
     resolved = path.resolve()
     name = f"wsol_bench_plugin_{path.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
     if name in sys.modules:
@@ -162,9 +228,9 @@ def load_plugin_file(path: Path) -> None:
         del sys.modules[name]
         raise
     # Foreign code: any failure is reported with the file that caused it.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise PluginError(f"The plug-in file '{path}' failed: {type(error).__name__}: {error}") from error
+        raise PluginError(f"The plug-in file '{path}' failed: {_reason(error)}") from error
 
 
 def _import_target(target: str) -> Any:
@@ -172,22 +238,54 @@ def _import_target(target: str) -> Any:
     return getattr(importlib.import_module(module_name), attribute)
 
 
+def _reason(error: BaseException) -> str:
+    missing = missing_package(error) if isinstance(error, ImportError) else None
+    return f"{type(error).__name__}: {error}" if missing is None else str(missing)
+
+
+def _target_of(item: object) -> str:
+    module, name = getattr(item, "__module__", None), getattr(item, "__qualname__", None)
+    return f"{module}:{name}" if module and name else repr(item)
+
+
 def _place_of(item: object) -> str:
     try:
         file = inspect.getsourcefile(item)  # type: ignore[arg-type]
         _, line = inspect.getsourcelines(item)  # type: ignore[arg-type]
     except (TypeError, OSError):
-        return repr(item)
+        return _target_of(item)
     return f"{file}:{line}"
 
 
-METHODS: Registry[Any] = Registry("method", "wsol_bench.methods")
-DATASETS: Registry[Any] = Registry("dataset", "wsol_bench.datasets")
-ANNOTATORS: Registry[Any] = Registry("annotator", "wsol_bench.annotators")
-METRICS: Registry[Any] = Registry("metric", "wsol_bench.metrics")
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    "wsol_bench.methods",
+    base="wsol_bench.methods.base:Method",
+    hint="'wsol-bench methods list' shows all.",
+)
+DATASETS: Registry[type[Dataset]] = Registry(
+    "dataset",
+    "wsol_bench.datasets",
+    base="wsol_bench.datasets.base:Dataset",
+    hint="'wsol-bench datasets list' shows all.",
+)
+ANNOTATORS: Registry[type[Annotator]] = Registry(
+    "annotator",
+    "wsol_bench.annotators",
+    base="wsol_bench.annotators.base:Annotator",
+    hint="'wsol-bench annotate list' shows all.",
+)
+METRICS: Registry[type[Any]] = Registry("metric", "wsol_bench.metrics")
+"""Accumulators with ``compute`` and ``merge``, for scoring code of one's own; what the judge reports is named by the
+protocol."""
 
 METHODS.register_lazy("cam", "wsol_bench.methods.cam:CAM")
 DATASETS.register_lazy("critters", "wsol_bench.datasets.critters.dataset:Critters")
 DATASETS.register_lazy("tiny-imagenet", "wsol_bench.datasets.tiny_imagenet:TinyImageNet")
 DATASETS.register_lazy("folder", "wsol_bench.datasets.four_file_dataset:FourFileDataset")
 ANNOTATORS.register_lazy("ss", "wsol_bench.annotators.selective_search:SelectiveSearch")
+METRICS.register_lazy("box_acc", "wsol_bench.metrics.box_acc:BoxAccuracy")
+METRICS.register_lazy("corloc", "wsol_bench.metrics.corloc:CorLoc")
+METRICS.register_lazy("error_types", "wsol_bench.metrics.error_types:ErrorTypes")
+METRICS.register_lazy("pointing", "wsol_bench.metrics.pointing:PointingGame")
+METRICS.register_lazy("px_ap", "wsol_bench.metrics.px_ap:PixelAveragePrecision")

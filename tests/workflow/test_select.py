@@ -83,7 +83,15 @@ def test_the_printed_page_holds_what_a_reader_needs(result, capsys):
 
     print_selection(result, None, Console(width=110))
     page = capsys.readouterr().out
-    for expected in ("BV-VT", "Otsu", "95 % interval", "gt:test", "realistic", "whole frame", "Selecting with ground-truth boxes"):
+    for expected in (
+        "BV-VT",
+        "Otsu",
+        "95 % interval",
+        "gt:test",
+        "realistic",
+        "whole frame",
+        "Selecting with ground-truth boxes",
+    ):
         assert expected in page
     with pytest.raises(UsageError, match="max_box_acc"):
         print_selection(result, "max_box_ac", Console(width=110))

@@ -112,9 +112,10 @@ def _fail(message: str) -> int:
 
 def _usage_problem(error: TyperException) -> str:
     """What is wrong with the arguments, and where help is."""
-    message = error.format_message().replace("Value error, ", "").replace("Input should", "should").rstrip(".")
+    message = error.format_message().replace("Value error, ", "").replace("Input should", "should")
     if getattr(error, "option_name", None) == "--plugin":
         return "Expected --plugin FILE before the command: wsol-bench --plugin FILE select ..."
     context = getattr(error, "ctx", None)
     command = "wsol-bench" if context is None else context.command_path
-    return f"{message}. See '{command} --help'."
+    stop = "" if message.endswith((".", "?")) else "."
+    return f"{message}{stop} See '{command} --help'."

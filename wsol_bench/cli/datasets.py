@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -96,4 +97,4 @@ def sheet(
 def first_sentence(text: str | None) -> str:
     """Returns the first sentence of a docstring, without its markup."""
     paragraph = " ".join((text or "").strip().split("\n\n")[0].split())
-    return paragraph.partition(". ")[0].rstrip(".").replace("``", "")
+    return re.split(r"\.\s+(?=[A-Z])", paragraph)[0].rstrip(".").replace("``", "")

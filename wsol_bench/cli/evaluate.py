@@ -34,8 +34,13 @@ def evaluate(
         str | None, typer.Option(metavar="NAME", help="Which folder below --metadata, where there are several.")
     ] = None,
     tau_step: Annotated[
-        str, typer.Option(metavar="STEP", help="Distance of thresholds, or 'levels' for all cuts of an 8-bit map.")
-    ] = "0.001",
+        str | None,
+        typer.Option(
+            metavar="STEP",
+            help="Distance of thresholds, or 'levels' for all cuts of an 8-bit map.",
+            show_default="0.001, or the dialect's own",
+        ),
+    ] = None,
     contours: Annotated[
         Literal["largest", "all", "both"],
         typer.Option(metavar="WHICH", help="largest (MaxBoxAcc), all (every contour a candidate, V2), or both."),
@@ -44,6 +49,10 @@ def evaluate(
         list[float] | None,
         typer.Option(metavar="IOU...", help="IoU thresholds, also as 30 50 70.", show_default="0.3 0.5 0.7"),
     ] = None,
+    dialect: Annotated[
+        Literal["choe2020", "ts_cam", "sat"],
+        typer.Option(metavar="NAME", help="Whose boxes: choe2020, ts_cam or sat. Never compare across dialects."),
+    ] = "choe2020",
     masks: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Root of the mask files: score PxAP instead of boxes.")
     ] = None,
@@ -95,19 +104,17 @@ def evaluate(
       wsol-bench evaluate --maps DIR --metadata DIR --shard 1/2 --save-state 1.npz
       wsol-bench evaluate --merge 1.npz 2.npz
     """
+    if bool(merge) == (maps is not None or metadata is not None):
+        raise UsageError("Expected --maps DIR and --metadata DIR, or --merge FILE... alone.")
     from wsol_bench.metrics.box_acc import DEFAULT_IOU_THRESHOLDS
     from wsol_bench.workflow import evaluate as work
     from wsol_bench.workflow.progress import Screen
 
     if merge:
-        if maps is not None or metadata is not None:
-            raise UsageError("Expected --merge alone, or --maps and --metadata, but got both.")
         _print(work.merge(merge, figure=figure, save_state=save_state, strict=strict), json_)
         return
     if maps is None or metadata is None:
-        raise UsageError(
-            "Expected --maps DIR and --metadata DIR (or --merge FILE...). See 'wsol-bench evaluate --help'."
-        )
+        raise UsageError("Expected both --maps DIR and --metadata DIR but got one of them.")
     with working(), Screen(quiet=quiet).bar("scoring maps") as progress:
         result = work.evaluate(
             maps,
@@ -116,6 +123,7 @@ def evaluate(
             tau_step=cast(Any, tau_step),
             contours=contours,
             iou=iou or DEFAULT_IOU_THRESHOLDS,
+            dialect=dialect,
             masks=masks,
             tau=tau,
             also=cast(Any, also or ()),

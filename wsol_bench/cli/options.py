@@ -53,7 +53,7 @@ Methods = Annotated[
     typer.Option("--method", "-m", metavar="NAME", help="Method; repeatable.", show_default="cam"),
 ]
 Configs = Annotated[int, typer.Option(metavar="N", help="Configurations per method: the recipe, then random draws.")]
-Seeds = Annotated[int, typer.Option(metavar="N", help="Runs per configuration, with seeds 0, 1, ...")]
+Seeds = Annotated[int, typer.Option(metavar="N", help="Runs per configuration, with seeds from 0 on.")]
 HparamSeed = Annotated[int, typer.Option(metavar="N", help="Seed of the random draws.")]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help="Replaces the recipe's number of epochs.")]
 Overrides = Annotated[

@@ -13,6 +13,7 @@ from typing import Any, Final
 import typer
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 PIPE_WIDTH: Final = 110
@@ -21,10 +22,20 @@ PIPE_WIDTH: Final = 110
 _STOPPED = 130
 
 
-def console() -> Console:
-    """Returns the console for results."""
+def console(least: int = PIPE_WIDTH) -> Console:
+    """Returns the console for results.
+
+    Args:
+        least: columns where the output is no terminal.
+    """
     probe = Console(highlight=False)
-    return probe if probe.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    return probe if probe.is_terminal else Console(highlight=False, width=least)
+
+
+def print_unwrapped(table: Table) -> None:
+    """Prints a table whose cells are to be read as they are; a pipe or a file is as wide as it needs."""
+    screen = console()
+    console(max(PIPE_WIDTH, Measurement.get(screen, screen.options.update(width=10_000), table).maximum)).print(table)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,10 +10,13 @@ import typer
 from wsol_bench.cli import options
 from wsol_bench.cli.output import console, print_json, working
 from wsol_bench.cli.parsing import pairs
-from wsol_bench.errors import UsageError, unknown_choice
+from wsol_bench.errors import MissingPackageError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
     from wsol_bench.protocol import Protocol
+
+TABLE_WIDTH = 120
+"""Columns of the result tables where the output is no terminal."""
 
 
 def select(
@@ -69,18 +73,25 @@ def select(
     """
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.protocol import load_protocol
-    from wsol_bench.report.selection_text import print_selection
     from wsol_bench.search.plan import PlanRequest, enumerate_trials
+
+    rules = load_protocol(protocol)
+    if metric is not None and metric not in rules.metrics:
+        raise unknown_choice("--metric", metric, rules.metrics)
+    if figures and find_spec("matplotlib") is None:
+        raise MissingPackageError(
+            "Expected matplotlib for the figures but it is not installed; fix: pip install 'wsol-bench[plots]', or "
+            "--no-figures."
+        )
+    sources = _sources(rules, val, reference)
+    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
+    # From here on torch is needed, which takes seconds to import.
+    from wsol_bench.report.selection_text import print_selection
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.select import SelectionRequest
     from wsol_bench.workflow.select import select as run
     from wsol_bench.workflow.workspace import Workspace
 
-    rules = load_protocol(protocol)
-    if metric is not None and metric not in rules.metrics:
-        raise unknown_choice("--metric", metric, rules.metrics)
-    sources = _sources(rules, val, reference)
-    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
     opened = open_dataset(dataset, root=root, metadata=metadata)
     with working():
         result = run(
@@ -103,7 +114,7 @@ def select(
     if json_:
         print_json(result.as_dict())
     else:
-        print_selection(result, metric, console())
+        print_selection(result, metric, console(TABLE_WIDTH))
 
 
 def _sources(rules: Protocol, val: list[str] | None, reference: bool) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from wsol_bench.cli import options
-from wsol_bench.cli.output import console, print_json, working
+from wsol_bench.cli.output import print_json, print_unwrapped, working
 from wsol_bench.cli.parsing import pairs
 
 
@@ -42,13 +42,15 @@ def sweep(
       wsol-bench sweep --method cam --set backbone=resnet18 --epochs 20
     """
     from wsol_bench.datasets.open_dataset import open_dataset
-    from wsol_bench.report.plan_table import plan_rows, plan_table
     from wsol_bench.search.plan import PlanRequest, enumerate_trials
+
+    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
+    # From here on torch is needed, which takes seconds to import.
+    from wsol_bench.report.plan_table import plan_rows, plan_table
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.sweep import plan_status, run_sweep
     from wsol_bench.workflow.workspace import Workspace
 
-    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
     opened = open_dataset(dataset, root=root, metadata=metadata)
     trials = enumerate_trials(plan, dataset, opened.version)
     place = Workspace(workspace)
@@ -68,4 +70,4 @@ def sweep(
     if json_:
         print_json({"trials": plan_rows(outcomes)})
     else:
-        console().print(plan_table(outcomes))
+        print_unwrapped(plan_table(outcomes))

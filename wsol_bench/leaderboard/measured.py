@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from wsol_bench.errors import DataError
 from wsol_bench.judge.rows import ResultRow
 
-_HINTS = get_type_hints(ResultRow)
-_IDENTITY = (
+IDENTITY: Final = (
     "dataset",
     "dataset_version",
     "method",
@@ -23,8 +23,12 @@ _IDENTITY = (
     "selection",
     "tau_from",
     "metric",
+    "iou_threshold",
     "code_version",
 )
+"""The columns that say what was measured; rows that agree in them must agree in the result."""
+
+_HINTS = get_type_hints(ResultRow)
 
 
 def read_rows(path: Path) -> list[ResultRow]:
@@ -35,43 +39,72 @@ def read_rows(path: Path) -> list[ResultRow]:
     """
     expected = [field.name for field in fields(ResultRow)]
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if reader.fieldnames != expected:
-                raise DataError(f"Expected the columns {', '.join(expected)} but got {reader.fieldnames}.", path, 1)
-            return [_parse(row, path, line) for line, row in enumerate(reader, start=2)]
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            header = next(reader, [])
+            if header != expected:
+                raise DataError(f"Expected {_difference(header, expected)}; fix: measure again with 'select'.", path, 1)
+            return [_parse(cells, path, reader.line_num) for cells in reader if cells]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Expected a CSV file of result rows but it cannot be read ({error}).", path) from error
 
 
-def merge_rows(groups: Iterable[Sequence[ResultRow]]) -> list[ResultRow]:
-    """Merges rows of several files; the same measurement made twice appears once.
+def merge_files(paths: Iterable[Path]) -> list[ResultRow]:
+    """Reads several files and merges their rows; the same measurement made twice appears once.
+
+    Returns:
+        The rows, sorted by what was measured.
 
     Raises:
-        DataError: two rows claim the same measurement with different values.
+        DataError: a file is damaged, or two rows claim the same measurement with different results; both places are
+            named.
     """
-    merged: dict[tuple[Any, ...], ResultRow] = {}
-    for rows in groups:
-        for row in rows:
-            key = tuple(getattr(row, name) for name in _IDENTITY)
-            known = merged.setdefault(key, row)
-            if (known.value, known.config_hash) != (row.value, row.config_hash):
+    merged: dict[tuple[str, ...], tuple[ResultRow, Path]] = {}
+    for path in paths:
+        for row in read_rows(path):
+            key = tuple(str(getattr(row, name)) for name in IDENTITY)
+            known, place = merged.setdefault(key, (row, path))
+            if _result(known) != _result(row):
                 raise DataError(
-                    f"Expected one value for {' '.join(map(str, key))} but got {known.value} (config {known.config_hash}) "
-                    f"and {row.value} (config {row.config_hash}); fix: keep studies of different plans in different "
-                    "workspaces."
+                    f"Expected one result for {', '.join(filter(None, key))} but got {_result(known)} in {place} and "
+                    f"{_result(row)} in {path}; fix: keep plans that differ in different workspaces, or delete the "
+                    "results that no longer hold."
                 )
-    return sorted(merged.values(), key=lambda row: tuple(str(getattr(row, name)) for name in _IDENTITY))
+    return [merged[key][0] for key in sorted(merged)]
 
 
-def _parse(row: dict[str, str], path: Path, line: int) -> ResultRow:
-    try:
-        return ResultRow(**{name: _typed(_HINTS[name], row[name]) for name in row})
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"Expected a result row but a value does not parse ({error}).", path, line) from error
+def _result(row: ResultRow) -> str:
+    return f"{row.value} (trial {row.config_hash}, epoch {row.epoch}, n = {row.n})"
+
+
+def _parse(cells: list[str], path: Path, line: int) -> ResultRow:
+    if len(cells) != len(_HINTS):
+        raise DataError(f"Expected {len(_HINTS)} values but got {len(cells)}; the file is damaged.", path, line)
+    values: dict[str, Any] = {}
+    for (name, kind), text in zip(_HINTS.items(), cells, strict=True):
+        try:
+            values[name] = _typed(kind, text)
+        except (KeyError, ValueError):
+            raise DataError(f"Expected {name} to be {_KINDS[kind]} but got '{text}'.", path, line) from None
+    return ResultRow(**values)
+
+
+_KINDS: dict[Any, str] = {bool: "True or False", int: "a whole number", float: "a finite number", str: "a text"}
 
 
 def _typed(kind: Any, text: str) -> Any:
     if kind is bool:
         return {"True": True, "False": False}[text]
-    return kind(text)
+    value = kind(text)
+    if kind is float and not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _difference(header: list[str], expected: list[str]) -> str:
+    missing = [name for name in expected if name not in header]
+    unknown = [name for name in header if name not in expected]
+    if not missing and not unknown:
+        return f"the columns in the order {', '.join(expected)}"
+    parts = [f"the columns {', '.join(missing)}"] if missing else []
+    return " and ".join([*parts, f"no columns {', '.join(unknown)}"] if unknown else parts)

@@ -29,10 +29,10 @@ def epochs_figure(judgement: Judgement, sources: Sequence[str], protocol: Protoc
         best = int(curve.argmax())
         name = "ground truth" if source == "gt" else f"{source} boxes"
         upper.plot(run.epochs, curve, color=colour, label=f"against {name} (picks epoch {run.epochs[best]})")
-        upper.plot(run.epochs[best], curve[best], "o", color=colour)
+        upper.plot(run.epochs[best], curve[best], "o", color=colour, clip_on=False)
     best = int(run.val_top1.argmax())
     lower.plot(run.epochs, run.val_top1, color="0.35", label=f"class labels (pick epoch {run.epochs[best]})")
-    lower.plot(run.epochs[best], run.val_top1[best], "o", color="0.35")
+    lower.plot(run.epochs[best], run.val_top1[best], "o", color="0.35", clip_on=False)
     upper.set_ylabel(f"box accuracy at IoU {protocol.selection_iou:g} [%]")
     upper.set_title(f"{run.label}: validation accuracy over epochs", loc="left")
     lower.set_ylabel("top-1 [%]")
@@ -59,7 +59,7 @@ def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol
             epoch = run.epochs.index(decision.epoch)
             curve = run.test.box_acc[epoch, level]
             axis.plot(run.taus, curve, color=colour, label=f"selected by {source}: {run.label}, epoch {decision.epoch}")
-            axis.plot(decision.taus[0], decision.value, "o", color=colour)
+            axis.plot(decision.taus[0], decision.value, "o", color=colour, clip_on=False)
         axis.set_title(f"{judgement.method}: test accuracy over the threshold", loc="left")
         axis.set_xlabel("tau (dot: frozen on validation)")
         axis.set_ylim(bottom=0)

@@ -49,7 +49,7 @@ def plan_table(outcomes: Sequence[Planned]) -> Table:
     varying = [name for name in names if len({repr(config.get(name)) for config in configs}) > 1]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("trial", "id", "status", "epochs", *varying):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, overflow="fold")
     for outcome, config in zip(outcomes, configs, strict=True):
         trial = outcome.trial
         done = f"{max(outcome.epochs, default=0)}/{trial.config.epochs}"

@@ -4,46 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol as TypingProtocol
 
 from rich.console import Console
 
 from wsol_bench.errors import unknown_choice
-from wsol_bench.judge.judgement import Judgement, Overstatement
-from wsol_bench.judge.rows import ResultRow
 from wsol_bench.protocol import Protocol
+from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.report.tables import closing_sentence, headline_table, metrics_table
 
 
-class Selection(TypingProtocol):
-    """The parts of a selection's result that are printed."""
-
-    @property
-    def rows(self) -> list[ResultRow]: ...
-
-    @property
-    def judgements(self) -> list[Judgement]: ...
-
-    @property
-    def overstatements(self) -> dict[str, list[Overstatement]]: ...
-
-    @property
-    def fixed_boxes(self) -> dict[str, tuple[float, float]]: ...
-
-    @property
-    def protocol(self) -> Protocol: ...
-
-    @property
-    def dataset(self) -> str: ...
-
-    @property
-    def folder(self) -> Path: ...
-
-    @property
-    def figures(self) -> list[Path]: ...
-
-
-def print_selection(result: Selection, metric: str | None, console: Console) -> None:
+def print_selection(result: SelectionResult, metric: str | None, console: Console) -> None:
     """Prints a selection's result.
 
     Args:

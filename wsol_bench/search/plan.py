@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from wsol_bench.datasets.open_dataset import DatasetSpec
 from wsol_bench.errors import UsageError, unknown_choice
-from wsol_bench.methods.base import Method
-from wsol_bench.methods.hparams import Distribution, Fixed, Value, draw
-from wsol_bench.registry import METHODS
-from wsol_bench.search.baseline import Recipe, load_baseline
+from wsol_bench.methods.hparams import Distribution, Fixed, HyperParams, Value, draw
+from wsol_bench.registry import DATASETS, METHODS
+from wsol_bench.search.baseline import DEFAULT_RECIPE, Baseline, Recipe, checked_value, load_baseline
 from wsol_bench.training.config import OptimizerParams, TrialConfig
+
+_Groups = tuple[type[HyperParams], type[HyperParams]]
+"""The shared parameters, and the method's own."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class PlanRequest:
     """What the user asked for.
 
     Attributes:
-        methods: registered names.
+        methods: registered names; repetitions count once.
         configs: configurations per method: the recipe, then ``configs - 1`` draws.
         seeds: runs per configuration, with seeds ``0..seeds-1``.
         hparam_seed: seed of the draws.
         epochs: replaces the recipe's budget when given.
-        overrides: parameters set by the user; they are not drawn.
+        overrides: parameters set by the user, as values or as text; they are not drawn.
     """
 
     methods: tuple[str, ...] = ("cam",)
@@ -53,6 +55,70 @@ class PlanRequest:
     epochs: int | None = None
     overrides: Mapping[str, Value] | None = None
 
+    def __post_init__(self) -> None:
+        for option, number in (("--configs", self.configs), ("--seeds", self.seeds), ("--epochs", self.epochs)):
+            if number is not None and number < 1:
+                raise UsageError(f"Expected {option} to be at least 1 but got {number}.")
+        if not self.methods:
+            raise UsageError("Expected at least one --method but got none.")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyper-parameter of a method on a dataset.
+
+    Attributes:
+        name: as ``--set`` takes it.
+        value: what the recipe sets it to.
+        searched: where the sweep draws it from; :class:`~wsol_bench.methods.hparams.Fixed` when it does not.
+        doc: one sentence.
+    """
+
+    name: str
+    value: Value
+    searched: Distribution
+    doc: str
+
+
+@dataclass(frozen=True)
+class MethodOnDataset:
+    """Everything that is known about a method on a dataset before it runs.
+
+    Attributes:
+        baseline: the content of the method's file.
+        recipe: the part of it for the dataset.
+        parameters: shared parameters first.
+    """
+
+    baseline: Baseline
+    recipe: Recipe
+    parameters: tuple[Parameter, ...]
+
+    @classmethod
+    def of(cls, method: str, dataset: str) -> MethodOnDataset:
+        """Looks a method up; ``dataset`` is what the user typed, or a family that the method has a recipe for.
+
+        Raises:
+            UsageError: an unknown method or dataset.
+            DataError: the method's baseline file is not valid.
+        """
+        baseline = load_baseline(method, METHODS.get(method))
+        known = {*DATASETS, *baseline.datasets} - {DEFAULT_RECIPE}
+        name = DatasetSpec.parse(dataset).name
+        if name not in known:
+            raise unknown_choice("--dataset", name, known)
+        recipe = baseline.recipe_for(dataset)
+        ranges = {key: entry.distribution() for key, entry in (baseline.space | recipe.space).items()}
+        return cls(
+            baseline,
+            recipe,
+            tuple(
+                Parameter(key, recipe.recipe.get(key, default), ranges.get(key, spread), doc)
+                for group in _groups(method)
+                for key, (default, spread, doc) in group.declarations().items()
+            ),
+        )
+
 
 def enumerate_trials(request: PlanRequest, dataset: str, dataset_version: str) -> list[PlannedTrial]:
     """Lists the trials of a sweep, in a fixed order: by method, configuration, seed.
@@ -61,72 +127,82 @@ def enumerate_trials(request: PlanRequest, dataset: str, dataset_version: str) -
     extends a shorter one and all methods share the draws of the parameters that they have in common.
 
     Raises:
-        UsageError: an unknown method or parameter, or fewer than one configuration or seed.
+        UsageError: an unknown method or parameter, a value that does not fit, or nothing left to draw.
+        DataError: a method's baseline file is not valid.
     """
-    if request.configs < 1 or request.seeds < 1:
-        raise UsageError(f"Expected --configs and --seeds of at least 1 but got {request.configs} and {request.seeds}.")
+    groups = {name: _groups(name) for name in request.methods}
+    _refuse_unknown(request.overrides or {}, groups)
     trials = []
-    for name in request.methods:
-        method_class: type[Method] = METHODS.get(name)
-        recipe, space = _search_space(name, method_class, dataset)
-        _check_overrides(request.overrides or {}, method_class)
+    for name, (shared, own) in groups.items():
+        plan = MethodOnDataset.of(name, dataset)
+        overrides = _typed_overrides(request.overrides or {}, (shared, own))
         for index in range(request.configs):
-            values = dict(recipe.recipe)
+            values = {one.name: one.value for one in plan.parameters}
             if index:
-                values |= {key: draw(key, spread, request.hparam_seed, index) for key, spread in space.items()}
-            values |= dict(request.overrides or {})
+                values |= _drawn(plan, overrides, request.hparam_seed, index, name)
+            values |= overrides
             for seed in range(request.seeds):
-                config = _config(method_class, name, dataset, dataset_version, values, recipe, request.epochs, seed)
+                config = TrialConfig(
+                    method=name,
+                    dataset=dataset,
+                    dataset_version=dataset_version,
+                    hparams=_part(own, values),
+                    optimizer=_part(shared, values),
+                    epochs=request.epochs or plan.recipe.epochs,
+                    batch_size=plan.recipe.batch_size,
+                    seed=seed,
+                )
                 trials.append(PlannedTrial(index, config))
     return trials
 
 
-def describe_space(name: str, dataset: str) -> dict[str, tuple[Any, Distribution, str]]:
-    """Returns ``{parameter: (default on this dataset, distribution, doc)}`` of a method, shared parameters first."""
-    method_class: type[Method] = METHODS.get(name)
-    recipe, space = _search_space(name, method_class, dataset)
-    known = {**OptimizerParams.declarations(), **method_class.HParams.declarations()}
-    return {
-        key: (recipe.recipe.get(key, default), space.get(key, spread), doc)
-        for key, (default, spread, doc) in known.items()
-    }
+def _groups(method: str) -> _Groups:
+    return OptimizerParams, METHODS.get(method).HParams
 
 
-def _search_space(name: str, method_class: type[Method], dataset: str) -> tuple[Recipe, dict[str, Distribution]]:
-    baseline = load_baseline(name, method_class)
-    recipe = baseline.recipe_for(dataset)
-    declared = {**OptimizerParams.declarations(), **method_class.HParams.declarations()}
-    space = {key: spread for key, (_, spread, _) in declared.items() if not isinstance(spread, Fixed)}
-    space |= {key: entry.distribution() for key, entry in (baseline.space | recipe.space).items()}
-    return recipe, space
+def _drawn(
+    plan: MethodOnDataset, overrides: Mapping[str, Value], seed: int, index: int, method: str
+) -> dict[str, Value]:
+    free = [one for one in plan.parameters if not isinstance(one.searched, Fixed) and one.name not in overrides]
+    if not free:
+        raise UsageError(
+            f"Expected --configs 1 but got more, and '{method}' has nothing left to draw: all would be the same."
+        )
+    return {one.name: draw(one.name, one.searched, seed, index) for one in free}
 
 
-def _check_overrides(overrides: Mapping[str, Value], method_class: type[Method]) -> None:
-    known = {**OptimizerParams.declarations(), **method_class.HParams.declarations()}
+def _part(group: type[HyperParams], values: Mapping[str, Value]) -> dict[str, Value]:
+    return group.from_dict({key: values[key] for key in group.declarations()}).as_dict()
+
+
+def _refuse_unknown(overrides: Mapping[str, Value], groups: Mapping[str, _Groups]) -> None:
+    """A parameter may be set that only some of the methods have, but not one that none of them has."""
+    known = {key for pair in groups.values() for group in pair for key in group.declarations()}
     for key in overrides:
         if key not in known:
-            raise unknown_choice("--set", key, known)
+            hint = f"'wsol-bench methods show {next(iter(groups))}' explains them."
+            raise unknown_choice("--set", key, known, hint=hint)
 
 
-def _config(
-    method_class: type[Method],
-    name: str,
-    dataset: str,
-    dataset_version: str,
-    values: Mapping[str, Value],
-    recipe: Recipe,
-    epochs: int | None,
-    seed: int,
-) -> TrialConfig:
-    own = method_class.HParams.declarations()
-    shared = OptimizerParams.declarations()
-    return TrialConfig(
-        method=name,
-        dataset=dataset,
-        dataset_version=dataset_version,
-        hparams=method_class.HParams.from_dict({k: v for k, v in values.items() if k in own}).as_dict(),
-        optimizer=OptimizerParams.from_dict({k: v for k, v in values.items() if k in shared}).as_dict(),
-        epochs=epochs or recipe.epochs,
-        batch_size=recipe.batch_size,
-        seed=seed,
-    )
+def _typed_overrides(overrides: Mapping[str, Value], groups: _Groups) -> dict[str, Value]:
+    typed = {}
+    for key, (default, _, _) in {key: one for group in groups for key, one in group.declarations().items()}.items():
+        if key in overrides:
+            given = overrides[key]
+            try:
+                value = _from_text(given, type(default)) if isinstance(given, str) else given
+                typed[key] = checked_value(key, value, groups)
+            except UsageError as error:
+                raise UsageError(f"--set {key}={given}: {error}") from error
+    return typed
+
+
+def _from_text(text: str, kind: type) -> Value:
+    """Reads a text as the declared type; what cannot be read stays a text, for the error to show."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        value: Value = kind(text)
+    except (KeyError, ValueError):
+        return text
+    return value

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from wsol_bench.annotators.base import Annotator, AnnotatorContext
 from wsol_bench.annotators.card import Card, Recipe, problem_with
 from wsol_bench.annotators.store import annotate_split, split_folder
@@ -55,8 +54,15 @@ class AnnotationRequest:
 
 
 def pseudo_boxes_ready(dataset: Dataset, request: AnnotationRequest, workspace: Workspace) -> bool:
-    """Whether the boxes are there, whole, and made from this version of the dataset."""
-    expected = {"dataset_version": dataset.version, "split": request.split}
+    """Whether the boxes are there, whole, made by this version of the annotator from this version of the dataset."""
+    annotator_class: type[Annotator] = ANNOTATORS.get(request.annotator)
+    expected: dict[str, Any] = {
+        "annotator_version": annotator_class.version,
+        "dataset_version": dataset.version,
+        "split": request.split,
+    }
+    if request.options:
+        expected["options"] = annotator_class.Options.parse(request.options).model_dump(mode="json")
     return problem_with(request.folder(workspace, dataset), expected) is None
 
 

@@ -27,7 +27,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Prints one line."""
-        self.console.print(text)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, title: str) -> Iterator[Callable[[int, int], None]]:

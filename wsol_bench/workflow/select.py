@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.sources import load_source, parse_source
@@ -15,12 +14,13 @@ from wsol_bench.datasets.images import OnBadImage
 from wsol_bench.errors import RecordError, UsageError
 from wsol_bench.judge.fixed_boxes import centre_box, fixed_box_scores, frame_box
 from wsol_bench.judge.judgement import Judgement, Overstatement, judge_method, overstatement, rows_of
-from wsol_bench.judge.rows import ResultRow, write_csv
+from wsol_bench.judge.rows import write_csv
 from wsol_bench.judge.scores import CLS, GT
 from wsol_bench.judge.scoring import RecordedRun, ScoringBoxes
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
 from wsol_bench.protocol import Protocol, load_protocol
 from wsol_bench.registry import ANNOTATORS
+from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.workflow.annotate import AnnotationRequest, annotate, pseudo_boxes_ready
 from wsol_bench.workflow.progress import Screen
@@ -49,60 +49,6 @@ class SelectionRequest:
     replicates: int = DEFAULT_REPLICATES
     workers: int = 1
     epochs: int | None = None
-
-
-@dataclass(frozen=True)
-class SelectionResult:
-    """What the protocol concluded.
-
-    Attributes:
-        rows: every measured number.
-        judgements: one per method.
-        overstatements: by method, how much ground truth would have flattered it, one per pseudo source.
-        fixed_boxes: box accuracy and mean IoU of the whole frame and of a centred box, in percent.
-        protocol: the rules that were applied.
-        sources: names of the sources, as rows call them.
-        dataset: name, version and number of images.
-        folder: where rows and figures were written.
-        supervision: everything that was read, for selection and for reporting.
-    """
-
-    rows: list[ResultRow]
-    judgements: list[Judgement]
-    overstatements: dict[str, list[Overstatement]]
-    fixed_boxes: dict[str, tuple[float, float]]
-    protocol: Protocol
-    sources: tuple[str, ...]
-    dataset: str
-    folder: Path
-    supervision: str
-    figures: list[Path] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns rows and conclusions as plain values, for ``--json``."""
-        return {
-            "dataset": self.dataset,
-            "protocol": self.protocol.label,
-            "rows": [row.as_dict() for row in self.rows],
-            "overstatements": [
-                {
-                    "method": method,
-                    "source": gap.source,
-                    "usual": gap.usual.value,
-                    "realistic": gap.realistic.value,
-                    "difference": gap.difference,
-                    "ci_low": gap.interval.low,
-                    "ci_high": gap.interval.high,
-                }
-                for method, gaps in self.overstatements.items()
-                for gap in gaps
-            ],
-            "baselines": {
-                name: {"box_acc": accuracy, "mean_iou": iou} for name, (accuracy, iou) in self.fixed_boxes.items()
-            },
-            "supervision": self.supervision,
-            "files": [str(path) for path in self.figures] + [str(self.folder / "rows.csv")],
-        }
 
 
 def select(
