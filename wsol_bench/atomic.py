@@ -14,29 +14,30 @@ from typing import Any
 
 from wsol_bench.errors import WsolBenchError
 
+_UNFINISHED = ".part"
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the folder of ``path``; when the block succeeds it becomes ``path``.
 
     The data reach the disk before the rename, so a power cut leaves the old file or the new one. When the block
-    fails the temporary file is removed and ``path`` keeps its old content.
+    fails the temporary file is removed and ``path`` keeps its old content. A process killed inside the block leaves a
+    hidden ``.<name>.*.part`` file beside it (see :func:`remove_unfinished`).
 
     Raises:
         WsolBenchError: the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as stream:
+        # Opened for writing, because some systems refuse to flush what was opened for reading.
+        with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise WsolBenchError(
-            f"Expected to write {path} but the system refused: {error.strerror or error}. Nothing already written was "
-            "changed. Fix: free disk space or choose a writable --workspace, then run the same command again."
-        ) from error
+        raise refused(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -57,7 +58,7 @@ def whole_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         FileExistsError: ``folder`` is there already and ``overwrite`` is off.
         WsolBenchError: the folder cannot be written, or the disk is full.
     """
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{_UNFINISHED}")
     aside = unfinished.with_suffix(".old")
     try:
         _refuse_existing(folder, overwrite)
@@ -72,20 +73,12 @@ def whole_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
             raise FileExistsError(f"{folder} was made by another process meanwhile") from error
-        raise WsolBenchError(
-            f"Expected to write the folder {folder} but the system refused: {error.strerror or error}. Fix: free disk "
-            "space or choose a writable place, then run the same command again."
-        ) from error
+        raise refused(folder, error) from error
     finally:
         if aside.exists() and not folder.exists():
             aside.rename(folder)
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _refuse_existing(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not overwrite:
-        raise FileExistsError(f"{folder} exists already")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -97,3 +90,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file whole, indented and with a final newline."""
     write_text(path, json.dumps(content, indent=2, sort_keys=False) + "\n")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes left half written in ``folder`` and below; nobody may be writing there."""
+    for leftover in folder.rglob(f".*{_UNFINISHED}"):
+        with suppress(OSError):
+            leftover.unlink()
+
+
+def refused(path: Path, error: OSError) -> WsolBenchError:
+    """Returns the error for a place where the system would not write."""
+    return WsolBenchError(
+        f"Expected to write {path} but the system refused: {error.strerror or error}. Nothing already written was "
+        "changed. Fix: free disk space or choose a writable --workspace, then run the same command again."
+    )
+
+
+def _refuse_existing(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f"{folder} exists already")

@@ -55,9 +55,7 @@ def test_otsu_scores_use_each_maps_own_cut(study, protocol):
     for epoch in range(3):
         _, pixels = maps["cam/1", "test", epoch]
         boxes = [oracle_largest(one)[cut] for one, cut in zip(pixels, otsu_cuts(pixels), strict=True)]
-        ious = [
-            best_iou(box[None], truth[test.offsets[i] : test.offsets[i + 1]])[0] for i, box in enumerate(boxes)
-        ]
+        ious = [best_iou(box[None], truth[test.offsets[i] : test.offsets[i + 1]])[0] for i, box in enumerate(boxes)]
         assert scores.otsu.mean_iou[epoch, 0] == pytest.approx(100 * np.mean(ious))
 
 

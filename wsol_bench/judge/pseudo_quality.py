@@ -21,6 +21,17 @@ from wsol_bench.metrics.iou import best_iou
 from wsol_bench.metrics.pointing import PointingGame
 
 CORLOC_IOU = 0.5
+"""IoU from which a box counts as correct."""
+
+STAGES = (
+    "pointing game",
+    "best share + pointing game",
+    "best of the share",
+    "final",
+    "oracle of the pool",
+    "oracle of the share",
+)
+"""Rows of Table 4.5. The first two are means over the boxes that are left, the others are single boxes."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ class FunnelQuality:
     """Quality along the funnel.
 
     Attributes:
-        stages: the rows of Table 4.5, in its order; the oracle twice, for the whole pool and for the best share.
+        stages: the rows of :data:`STAGES`; the thesis does not say of which pool its oracle is, so both are given.
         pointing_accuracy: hits / (hits + misses) of the class maps' peaks on any manual box; percent. A map without a
             peak is a miss.
         no_peak: maps without a peak.
@@ -181,29 +192,17 @@ def funnel_quality(annotated: Iterable[AnnotatedImage], truth: BoxSet) -> Funnel
     )
 
 
-STAGES = (
-    "pointing game",
-    "best share + pointing game",
-    "best of the share",
-    "final",
-    "oracle of the pool",
-    "oracle of the share",
-)
-"""Names of the stages; the first two are means over sets of boxes, the others are single boxes."""
-
-
 def _stage_values(funnel: FunnelOutcome, targets: NDArray[np.int32]) -> dict[str, float]:
     """Returns the value of one image at each stage, NaN where no box is left."""
     pool = best_iou(funnel.boxes, targets)
-    single = best_iou(np.stack([funnel.box_at(funnel.best_ranked), funnel.box]), targets)
-    of_sets = (pool[funnel.hits], pool[funnel.survivors], pool, pool[funnel.top])
-    hit, surviving, all_boxes, top = of_sets
+    best_ranked, final = best_iou(np.stack([funnel.box_at(funnel.best_ranked), funnel.box]), targets)
+    hit, surviving, top = pool[funnel.hits], pool[funnel.survivors], pool[funnel.top]
     values = (
         hit.mean() if len(hit) else np.nan,
         surviving.mean() if len(surviving) else np.nan,
-        single[0],
-        single[1],
-        all_boxes.max() if len(all_boxes) else np.nan,
+        best_ranked,
+        final,
+        pool.max() if len(pool) else np.nan,
         top.max() if len(top) else np.nan,
     )
     return {name: float(value) for name, value in zip(STAGES, values, strict=True)}

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from wsol_bench.methods.hparams import HyperParams
 
+IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Channel means and standard deviations of ImageNet, for pixel values in [0, 1]."""
+
 
 @dataclass(frozen=True)
 class Batch:
     """What a training step sees.
 
     Attributes:
-        images: ``[B, 3, S, S]`` float, normalised by the backbone's mean and standard deviation.
+        images: ``[B, 3, S, S]`` float, normalised by the method's mean and standard deviation.
         labels: ``[B]`` int64.
         epoch: number of the epoch in progress, from 1.
     """
@@ -45,13 +48,16 @@ class Localization:
 class Method(nn.Module, ABC):
     """Base of all methods.
 
-    Class attributes:
-        HParams: the method's own hyper-parameters.
+    What a run needs in order to go on after an interruption must be in the module's ``state_dict``; random numbers
+    must come from torch, which the training loop seeds anew for every epoch.
+
+    Attributes:
+        HParams: the method's own hyper-parameters; none by default.
         title: one line for listings.
-        citation: paper, venue, year.
+        citation: authors, title, venue and year.
     """
 
-    HParams: ClassVar[type[HyperParams]]
+    HParams: ClassVar[type[HyperParams]] = HyperParams
     title: ClassVar[str] = ""
     citation: ClassVar[str] = ""
 
@@ -74,13 +80,19 @@ class Method(nn.Module, ABC):
     def localize(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         """Predicts maps for ``labels``, or for the predicted class where ``labels`` is None.
 
+        Called in evaluation mode and without gradients; a method that needs them switches them on inside.
+
         Args:
             images: ``[B, 3, S, S]`` float, normalised.
             labels: ``[B]`` int64, or None.
         """
 
     def param_groups(self, lr: float) -> list[dict[str, Any]]:
-        """Returns optimiser groups; a method overrides this to give its head another learning rate."""
+        """Returns optimiser groups, each with its ``params`` and ``lr``.
+
+        The default trains everything that requires a gradient at ``lr``; a method overrides it to give its head another
+        learning rate.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": lr}]
 
     @property
@@ -91,6 +103,3 @@ class Method(nn.Module, ABC):
     def select_labels(self, logits: Tensor, labels: Tensor | None) -> Tensor:
         """Returns ``labels``, or the predicted classes where ``labels`` is None."""
         return torch.argmax(logits, dim=1) if labels is None else labels
-
-
-IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

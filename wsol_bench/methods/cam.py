@@ -13,10 +13,12 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from wsol_bench.errors import UsageError
 from wsol_bench.methods.base import Batch, Localization, Method
 from wsol_bench.methods.hparams import Fixed, HyperParams, hp
 from wsol_bench.models.backbones import BACKBONES, build_backbone
 from wsol_bench.models.heads import LinearHead
+from wsol_bench.models.weights import NO_WEIGHTS
 
 
 class CAM(Method):
@@ -29,12 +31,21 @@ class CAM(Method):
         """Hyper-parameters of CAM beyond the shared ones of the optimiser."""
 
         backbone: str = hp("resnet_small", Fixed(tuple(BACKBONES)), "network below the pooling")
-        large_feature_map: bool = hp(True, Fixed((True, False)), "one stride less: 28 x 28 maps at 224, not 14 x 14")
-        weights: str = hp("none", Fixed(), "'none', 'torchvision', 'timm:<model>', or the file of a state dict")
+        large_feature_map: bool = hp(True, Fixed(), "one stride less: 28 x 28 maps at 224, not 14 x 14")
+        weights: str = hp(
+            NO_WEIGHTS, Fixed(), "'none', 'torchvision', 'timm:<model>', or the file of a state dict[@sha256:<hex>]"
+        )
+        pretrained_head: bool = hp(
+            False, Fixed(), "also start from the classifier of the weights, where the classes are the same (ILSVRC)"
+        )
 
     def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
+        if hparams.pretrained_head and hparams.weights == NO_WEIGHTS:
+            raise UsageError("Expected weights for pretrained_head=true but got weights=none; fix: name the weights.")
         self.backbone = build_backbone(hparams.backbone, hparams.weights, hparams.large_feature_map)
         self.head = LinearHead(self.backbone.channels, num_classes)
+        if hparams.pretrained_head:
+            self.backbone.copy_classifier(self.head.linear)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.head(self.backbone(batch.images))

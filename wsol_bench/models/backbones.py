@@ -12,8 +12,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wsol_bench.errors import unknown_choice
-from wsol_bench.models.weights import load_state, load_trunk
+from wsol_bench.errors import UsageError, unknown_choice
+from wsol_bench.models.weights import NO_WEIGHTS, StateDict, load_state, load_trunk
 
 HEAD_LR_RATIO = 10.0
 """Layers trained from scratch, and the last stage of a ResNet, learn ten times faster than the pretrained trunk."""
@@ -26,23 +26,28 @@ class Backbone(nn.Module):
         trunk: the layers, in order.
         channels: output channels.
         fast: names of the trunk's children whose learning rate is that of the head.
-        pretrained: whether the trunk starts from pretrained weights; from scratch everything learns at one rate.
+        weights: where the trunk's weights come from (see ``models.weights``); ``none`` means from scratch.
     """
 
-    def __init__(self, trunk: nn.Sequential, channels: int, fast: tuple[str, ...], *, pretrained: bool) -> None:
+    def __init__(self, trunk: nn.Sequential, channels: int, fast: tuple[str, ...], weights: str) -> None:
         super().__init__()
         self.trunk = trunk
         self.channels = channels
         self.fast = fast
-        self.pretrained = pretrained
+        self.weights = weights
+        self._classifier: StateDict | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.trunk(images)
         return features
 
     def param_groups(self, head: nn.Module, lr: float) -> list[dict[str, Any]]:
-        """Returns optimiser groups for this trunk and ``head``; only a pretrained trunk is slower than its head."""
-        if not self.pretrained:
+        """Returns optimiser groups for this trunk and ``head``.
+
+        A pretrained trunk learns at ``lr``, its fast parts and the head at :data:`HEAD_LR_RATIO` times that; from
+        scratch everything learns at ``lr``.
+        """
+        if self.weights == NO_WEIGHTS:
             return [{"params": [*self.parameters(), *head.parameters()], "lr": lr}]
         slow: list[nn.Parameter] = []
         fast: list[nn.Parameter] = list(head.parameters())
@@ -50,8 +55,37 @@ class Backbone(nn.Module):
             (fast if name in self.fast else slow).extend(child.parameters())
         return [{"params": slow, "lr": lr}, {"params": fast, "lr": lr * HEAD_LR_RATIO}]
 
+    def load_pretrained(self, part: nn.Module, by_name: Callable[[], StateDict] | None = None) -> Backbone:
+        """Copies the pretrained weights, if any, into ``part`` of the trunk; returns this backbone.
 
-def build_backbone(name: str, weights: str = "none", large_feature_map: bool = True) -> Backbone:
+        Raises:
+            UsageError: the weights cannot be fetched.
+            DataError: the weights' file is unusable or belongs to another architecture.
+        """
+        state = load_state(self.weights, by_name=by_name)
+        if state is not None:
+            load_trunk(part, {name.removeprefix("features."): value for name, value in state.items()}, self.weights)
+            self._classifier = {name: state[f"fc.{name}"] for name in ("weight", "bias") if f"fc.{name}" in state}
+        return self
+
+    def copy_classifier(self, linear: nn.Linear) -> None:
+        """Copies the linear classifier that came with the pretrained weights; does nothing where none were loaded.
+
+        Raises:
+            UsageError: they have no classifier of this shape.
+        """
+        if self._classifier is None:
+            return
+        expected = {name: tuple(value.shape) for name, value in linear.state_dict().items()}
+        if {name: tuple(value.shape) for name, value in self._classifier.items()} != expected:
+            raise UsageError(
+                f"Expected the weights '{self.weights}' to hold a classifier of {linear.out_features} classes over "
+                f"{linear.in_features} channels but they do not; fix: pretrained_head=false."
+            )
+        linear.load_state_dict(self._classifier)
+
+
+def build_backbone(name: str, weights: str = NO_WEIGHTS, large_feature_map: bool = True) -> Backbone:
     """Builds a trunk.
 
     Args:
@@ -100,7 +134,7 @@ def _small_resnet(widths: tuple[int, ...]) -> Callable[[str, bool], Backbone]:
         for i, stride in enumerate(strides):
             trunk.add_module(f"layer{i + 1}", ResidualBlock(widths[i], widths[i + 1], stride))
         _initialise(trunk, nn.init.kaiming_normal_)
-        return _with_weights(Backbone(trunk, widths[-1], (), pretrained=weights != "none"), weights, None)
+        return Backbone(trunk, widths[-1], (), weights).load_pretrained(trunk)
 
     return build
 
@@ -117,46 +151,31 @@ def _torchvision_resnet(name: str, channels: int) -> Callable[[str, bool], Backb
         for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             trunk.add_module(part, getattr(net, part))
         _initialise(trunk, nn.init.xavier_uniform_)
-
-        def fetch() -> dict[str, Tensor]:
-            enum = torchvision.models.get_model_weights(name)
-            state: dict[str, Tensor] = enum["IMAGENET1K_V1"].get_state_dict(progress=True)
-            return state
-
-        return _with_weights(Backbone(trunk, channels, ("layer4",), pretrained=weights != "none"), weights, fetch)
+        backbone = Backbone(trunk, channels, ("layer4",), weights)
+        return backbone.load_pretrained(trunk, lambda: _torchvision_state(name))
 
     return build
 
 
 def _vgg16_gap(weights: str, large_feature_map: bool) -> Backbone:
-    """VGG16 without pool5 and without its fully connected layers, plus a 3 x 3 convolution to 1,024 channels."""
+    """VGG16 without pool5 and its fully connected layers, plus a 3 x 3 convolution to 1,024 channels."""
     import torchvision
 
-    features = list(torchvision.models.vgg16(weights=None).features.children())
-    last_pools = [i for i, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)][
-        3 if large_feature_map else 4 :
-    ]
-    # Layers keep their index in torchvision's 'features' as their name, so that its checkpoints load by name.
-    convolutions = nn.Sequential()
-    for i, layer in enumerate(features):
-        if i not in last_pools:
-            convolutions.add_module(str(i), nn.ReLU() if isinstance(layer, nn.ReLU) else layer)
+    layers = list(torchvision.models.vgg16(weights=None).features)
+    pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+    dropped = pools[3:] if large_feature_map else pools[4:]
+    features = nn.Sequential()
+    for i, layer in enumerate(layers):
+        # Layers keep their number in torchvision's network as their name, so that its weights load by name.
+        if i not in dropped:
+            features.add_module(str(i), layer)
     conv6 = nn.Sequential(nn.Conv2d(512, 1024, 3, padding=1), nn.ReLU())
-    _initialise(convolutions, _kaiming_fan_out)
-    _initialise(conv6, _kaiming_fan_out)
-    if weights != "none":
-
-        def fetch() -> dict[str, Tensor]:
-            enum = torchvision.models.get_model_weights("vgg16")
-            state: dict[str, Tensor] = enum["IMAGENET1K_V1"].get_state_dict(progress=True)
-            return state
-
-        state = load_state(weights, by_name=fetch)
-        load_trunk(convolutions, {key.removeprefix("features."): value for key, value in state.items()}, weights)
     trunk = nn.Sequential()
-    trunk.add_module("features", convolutions)
+    trunk.add_module("features", features)
     trunk.add_module("conv6", conv6)
-    return Backbone(trunk, 1024, ("conv6",), pretrained=weights != "none")
+    _initialise(trunk, _kaiming_fan_out)
+    backbone = Backbone(trunk, 1024, ("conv6",), weights)
+    return backbone.load_pretrained(features, lambda: _torchvision_state("vgg16"))
 
 
 BACKBONES: dict[str, Callable[[str, bool], Backbone]] = {
@@ -172,14 +191,16 @@ BACKBONES: dict[str, Callable[[str, bool], Backbone]] = {
 def _unstride(stage: nn.Sequential) -> None:
     """Sets the stride of a ResNet stage to 1, without adding dilation (the reference adds none)."""
     for module in stage.modules():
-        if isinstance(module, nn.Conv2d) and module.stride != (1, 1):
+        if isinstance(module, nn.Conv2d):
             module.stride = (1, 1)
 
 
-def _with_weights(backbone: Backbone, weights: str, by_name: Callable[[], dict[str, Tensor]] | None) -> Backbone:
-    if weights != "none":
-        load_trunk(backbone.trunk, load_state(weights, by_name=by_name), weights)
-    return backbone
+def _torchvision_state(name: str) -> StateDict:
+    """The ImageNet weights of the original recipe, which the published numbers start from."""
+    import torchvision
+
+    state: StateDict = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True)
+    return state
 
 
 def _kaiming_fan_out(weight: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class LinearHead(nn.Module):
-    """Global average pooling and one linear layer.
+    """Global average pooling and one linear layer, initialised with N(0, 0.01) weights and zero bias.
 
     Args:
         channels: K, channels of the features.

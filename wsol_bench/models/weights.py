@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +16,51 @@ from wsol_bench.errors import DataError, UsageError
 
 StateDict = dict[str, torch.Tensor]
 
+NO_WEIGHTS = "none"
+"""The source of a network that is trained from scratch."""
 
-def load_state(source: str, *, by_name: Callable[[], StateDict] | None = None) -> StateDict:
+_unneeded: ContextVar[bool] = ContextVar("pretrained_weights_unneeded", default=False)
+
+
+@contextmanager
+def without_pretrained() -> Iterator[None]:
+    """Skips pretrained weights inside the block, for networks that a checkpoint is about to fill.
+
+    A trained model can thus be loaded where its starting weights are no longer at hand.
+    """
+    token = _unneeded.set(True)
+    try:
+        yield
+    finally:
+        _unneeded.reset(token)
+
+
+def load_state(source: str, *, by_name: Callable[[], StateDict] | None = None) -> StateDict | None:
     """Loads a state dict.
 
     Args:
-        source: ``torchvision``, ``timm:<model>``, or a local file, optionally followed by ``@sha256:<hex>``.
+        source: ``none``, ``torchvision``, ``timm:<model>``, or a local file, optionally followed by ``@sha256:<hex>``.
         by_name: fetches the weights of the name ``torchvision`` (through torchvision's own cache).
+
+    Returns:
+        Tensors by name, or None for ``none`` and inside :func:`without_pretrained`.
 
     Raises:
         UsageError: the name is unknown here or the download fails.
         DataError: the file is missing, is not a state dict, or has another checksum.
     """
+    if source == NO_WEIGHTS or _unneeded.get():
+        return None
     if source == "torchvision":
         if by_name is None:
-            raise UsageError("Expected weights of a torchvision network but this backbone has none; fix: weights=none.")
+            raise UsageError(
+                "Expected a backbone that torchvision has weights for but got weights=torchvision for another one; "
+                "fix: weights=none, or the file of a state dict."
+            )
         return _fetch(by_name, source)
     if source.startswith("timm:"):
         return _fetch(lambda: _timm_state(source.removeprefix("timm:")), source)
     return _read_file(source)
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the hexadecimal SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def load_trunk(trunk: nn.Module, state: StateDict, source: str) -> None:
@@ -62,9 +80,29 @@ def load_trunk(trunk: nn.Module, state: StateDict, source: str) -> None:
     trunk.load_state_dict(fitting, strict=False)
 
 
+def read_torch_file(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Returns what ``torch.save`` wrote, with tensors on ``device``; code inside the file is never run.
+
+    Raises:
+        DataError: the file is missing, truncated, or not of this kind.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    # Depending on the damage, unpickling raises nearly any class (the documentation of pickle says so).
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise DataError(f"Expected a file written by PyTorch but it cannot be read ({reason}).", path) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the hexadecimal SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _read_file(source: str) -> StateDict:
     name, _, expected = source.partition("@sha256:")
-    path = Path(name)
+    path = Path(name).expanduser()
     if not path.is_file():
         raise DataError(
             "Expected weights to be 'none', 'torchvision', 'timm:<model>' or a file, but this file does not exist.",
@@ -74,27 +112,32 @@ def _read_file(source: str) -> StateDict:
         actual = sha256_of(path)
         if actual != expected.lower():
             raise DataError(f"Expected sha256 {expected} but the file has {actual}; fix: download it again.", path)
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    # torch.load raises a pickle error whose class lives in the C accelerator; it derives from Exception only.
-    except Exception as error:
-        raise DataError(f"Expected a PyTorch state dict but it cannot be read ({error}).", path) from error
+    loaded = read_torch_file(path)
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise DataError("Expected a PyTorch state dict (names to tensors) but got something else.", path)
-    return {re.sub(r"^module\.", "", key): value for key, value in loaded.items()}
+    return {_plain_name(name): value for name, value in loaded.items()}
+
+
+def _plain_name(name: str) -> str:
+    """Drops the prefixes of DataParallel and of the methods here, so that a trial's checkpoint can start another."""
+    for prefix in ("module.", "backbone.", "trunk."):
+        name = name.removeprefix(prefix)
+    return name
 
 
 def _fetch(load: Callable[[], StateDict], source: str) -> StateDict:
     try:
         return load()
-    # URLError and HTTPError are OSErrors; timm and its hub client raise RuntimeErrors of many kinds.
-    except (OSError, RuntimeError, ValueError) as error:
+    # torch.hub raises OSErrors (URLError) and RuntimeErrors (checksum), timm RuntimeErrors (unknown model), and the
+    # HTTP client below timm classes of its own; whatever it is, the way out is the same.
+    except Exception as error:
         raise UsageError(
             f"Expected to load the weights '{source}' but it failed ({type(error).__name__}: {error}). Without a "
-            "network: fetch the checkpoint elsewhere and pass its file as weights=FILE, or train from scratch with weights=none."
+            "network: fetch the checkpoint elsewhere and pass its file as weights=FILE, or train from scratch with "
+            "weights=none."
         ) from error
 
 

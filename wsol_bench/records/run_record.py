@@ -40,7 +40,8 @@ class RunRecord:
         otsu_boxes: ``[N, 4]`` int16 box at the image's own Otsu threshold.
         curves: box curves of the N maps.
         frame: side of the square frame in pixels.
-        maps: ``[N, h, w]`` float16 at native resolution, or None.
+        maps: ``[N, h, w]`` float16 in [0, 1], the maps at the method's own resolution, stretched by their minimum and
+            maximum; or None.
     """
 
     ids: tuple[str, ...]
@@ -59,7 +60,8 @@ class RunRecord:
     @property
     def top1_hits(self) -> NDArray[np.bool_]:
         """``[N]`` whether the best class is the label."""
-        return self.top5[:, 0] == self.labels
+        hits: NDArray[np.bool_] = self.top5[:, 0] == self.labels
+        return hits
 
     @property
     def top5_hits(self) -> NDArray[np.bool_]:
@@ -69,17 +71,20 @@ class RunRecord:
 
 
 def write_record(path: Path, record: RunRecord, context: dict[str, str]) -> None:
-    """Writes a record whole.
+    """Writes a record whole; equal records with equal contexts give equal bytes.
 
     Args:
         path: the ``.parquet`` file.
         record: what to write.
         context: provenance kept in the file's metadata (trial id, dataset version, split, epoch, ...).
+
+    Raises:
+        WsolBenchError: the folder cannot be written, or the disk is full.
     """
     box_offsets = pa.array(record.curves.offsets.astype(np.int32))
     columns: dict[str, pa.Array] = {
         "id": pa.array(record.ids, pa.string()),
-        "label": pa.array(record.labels),
+        "label": pa.array(record.labels, pa.int16()),
         "top5": _fixed(record.top5),
         "top5_score": _fixed(record.top5_scores),
         "peak": _fixed(record.peaks),
@@ -94,72 +99,80 @@ def write_record(path: Path, record: RunRecord, context: dict[str, str]) -> None
     metadata = context | {"record_version": str(RECORD_VERSION), "frame": str(record.frame)}
     table = pa.table(columns).replace_schema_metadata(metadata)
     with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_record(path: Path, *, with_maps: bool = False) -> RunRecord:
     """Reads a record.
 
+    Args:
+        path: the ``.parquet`` file.
+        with_maps: also read the maps, where they were kept.
+
     Raises:
         RecordError: the file is missing, damaged, or of another record version.
     """
-    columns = None if with_maps else [
-        "id", "label", "top5", "top5_score", "peak", "otsu_box", "max_level", "cuts", "boxes",
-    ]  # fmt: skip
     try:
-        table = pq.read_table(path, columns=columns, use_threads=False).combine_chunks()
+        metadata = _metadata(path)
+        table = pq.read_table(
+            path, columns=None if with_maps else _COLUMNS, use_threads=False, page_checksum_verification=True
+        ).combine_chunks()
     except FileNotFoundError as error:
-        raise RecordError(
-            f"{path}: the record does not exist; fix: run the trial again ('wsol-bench sweep')."
-        ) from error
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise RecordError(f"{path}: damaged record ({error}); fix: delete it and run the trial again.") from error
-    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    version = metadata.get("record_version")
-    if version != str(RECORD_VERSION):
-        raise RecordError(
-            f"{path}: expected record version {RECORD_VERSION} but got {version}; fix: run the trial again, or use the "
-            "version of wsol-bench that wrote it."
-        )
-    cuts = _chunk(table, "cuts")
+        raise RecordError(f"{path}: the record does not exist; {_FIX}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{path}: damaged record ({error}); {_FIX}") from error
+    cuts = _column(table, "cuts")
     curves = BoxCurves(
-        max_levels=_numpy(table, "max_level"),
+        max_levels=_column(table, "max_level").to_numpy(zero_copy_only=False),
         cuts=cuts.values.to_numpy(zero_copy_only=False),
-        boxes=_chunk(table, "boxes").values.flatten().to_numpy(zero_copy_only=False).reshape(-1, 4),
+        boxes=_column(table, "boxes").values.flatten().to_numpy(zero_copy_only=False).reshape(-1, 4),
         offsets=cuts.offsets.to_numpy(zero_copy_only=False).astype(np.int64),
     )
-    maps = None
-    if with_maps and "map" in table.column_names:
-        height, width = (int(side) for side in metadata["map_shape"].split("x"))
-        joined = b"".join(table.column("map").to_pylist())
-        maps = np.frombuffer(joined, dtype=np.float16).reshape(-1, height, width)
     return RunRecord(
         ids=tuple(table.column("id").to_pylist()),
-        labels=_numpy(table, "label"),
+        labels=_column(table, "label").to_numpy(zero_copy_only=False),
         top5=_matrix(table, "top5", 5),
         top5_scores=_matrix(table, "top5_score", 5),
         peaks=_matrix(table, "peak", 2),
         otsu_boxes=_matrix(table, "otsu_box", 4),
         curves=curves,
         frame=int(metadata["frame"]),
-        maps=maps,
+        maps=_maps(table, metadata) if with_maps else None,
     )
+
+
+_COLUMNS = ["id", "label", "top5", "top5_score", "peak", "otsu_box", "max_level", "cuts", "boxes"]
+_FIX = "fix: delete the folder of its trial (the one with config.yaml) and run 'wsol-bench sweep' again."
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    raw = pq.read_schema(path).metadata or {}
+    metadata = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
+    version = metadata.get("record_version")
+    if version != str(RECORD_VERSION):
+        raise RecordError(
+            f"{path}: expected record version {RECORD_VERSION} but got {version}; fix: run the trial again in another "
+            "--workspace, or use the version of wsol-bench that wrote it."
+        )
+    return metadata
 
 
 def _fixed(matrix: NDArray[Any]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).reshape(-1)), matrix.shape[1])
 
 
-def _chunk(table: pa.Table, name: str) -> Any:
+def _column(table: pa.Table, name: str) -> Any:
     column = table.column(name)
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
-def _numpy(table: pa.Table, name: str) -> NDArray[Any]:
-    values: NDArray[Any] = table.column(name).to_numpy()
-    return values
-
-
 def _matrix(table: pa.Table, name: str, width: int) -> NDArray[Any]:
-    values: NDArray[Any] = _chunk(table, name).flatten().to_numpy(zero_copy_only=False)
+    values: NDArray[Any] = _column(table, name).flatten().to_numpy(zero_copy_only=False)
     return values.reshape(-1, width)
+
+
+def _maps(table: pa.Table, metadata: dict[str, str]) -> NDArray[np.float16] | None:
+    if "map" not in table.column_names:
+        return None
+    height, width = (int(side) for side in metadata["map_shape"].split("x"))
+    return np.frombuffer(b"".join(table.column("map").to_pylist()), dtype=np.float16).reshape(-1, height, width)

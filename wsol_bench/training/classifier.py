@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,7 +11,7 @@ from wsol_bench.methods.base import Method
 from wsol_bench.models.weights import sha256_of
 from wsol_bench.training.batches import normalise
 from wsol_bench.training.config import TrialConfig
-from wsol_bench.training.loop import load_method
+from wsol_bench.training.training_state import load_method
 from wsol_bench.training.trial_folder import TrialFolder
 
 
@@ -37,7 +35,7 @@ class TrainedClassifier:
         self._method: Method = load_method(config, class_names, frame, folder.best_cls).to(device)
         self._device = device
         self._frame = frame
-        self._identity = f"{config.method} trial {config.trial_id} sha256:{sha256_of(Path(folder.best_cls))}"
+        self._identity = f"{config.method} trial {config.trial_id} sha256:{sha256_of(folder.best_cls)}"
 
     @property
     def frame(self) -> int:
@@ -51,17 +49,17 @@ class TrainedClassifier:
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns softmax probabilities ``[B, C]`` of ``[B, S, S, 3]`` RGB images."""
-        with torch.inference_mode():
+        with torch.no_grad():
             logits = self._method.localize(self._inputs(images)).logits
             probabilities: NDArray[np.float32] = torch.softmax(logits.float(), dim=1).cpu().numpy()
         return probabilities
 
     def maps(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """Returns class activation maps ``[B, h, w]`` of ``labels`` ``[B]``, low resolution, in any scale."""
-        with torch.inference_mode():
+        with torch.no_grad():
             targets = torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(self._device)
             maps: NDArray[np.float32] = self._method.localize(self._inputs(images), targets).maps.float().cpu().numpy()
         return maps
 
     def _inputs(self, images: NDArray[np.uint8]) -> Tensor:
-        return normalise(torch.from_numpy(np.ascontiguousarray(images)).to(self._device), self._method.mean_std)
+        return normalise(torch.from_numpy(np.array(images)).to(self._device), self._method.mean_std)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wsol_bench.errors import UsageError
 from wsol_bench.methods.hparams import HyperParams, IntUniform, LogUniform, Value, hp
 
 
@@ -18,6 +18,10 @@ class OptimizerParams(HyperParams):
     weight_decay: float = hp(1e-4, LogUniform(1e-5, 1.0), "L2 penalty on all weights")
     gamma: float = hp(0.1, LogUniform(1e-5, 1.0), "factor on the learning rate at each step")
     step_size: int = hp(15, IntUniform(5, 45), "epochs between two steps of the learning rate")
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.step_size < 1:
+            raise UsageError(f"Expected lr above 0 and step_size of at least 1 but got {self.lr} and {self.step_size}.")
 
 
 class TrialConfig(BaseModel):
@@ -54,6 +58,6 @@ class TrialConfig(BaseModel):
         """Returns the configuration as JSON with sorted keys and no white space: what the id is made of."""
         return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Value]:
         """Returns the hyper-parameters in one flat dictionary, for listings."""
         return {**self.optimizer, **self.hparams}

@@ -32,4 +32,6 @@ def make_deterministic() -> None:
     """Asks torch for repeatable kernels; operations that have none only warn."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling fresh memory finds bugs in kernels, not differences between runs, and costs time at every operation.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,21 +15,18 @@ from filelock import FileLock, Timeout
 
 from wsol_bench import __version__
 from wsol_bench.annotations import firewall
-from wsol_bench.atomic import whole_file, write_json
+from wsol_bench.atomic import refused, remove_unfinished
 from wsol_bench.datasets.packed import PackedSplit
-from wsol_bench.errors import DataError, RecordError, WsolBenchError
-from wsol_bench.methods.base import Method
+from wsol_bench.errors import DataError, PluginError, WsolBenchError
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR
 from wsol_bench.records.run_record import RunRecord, write_record
-from wsol_bench.registry import METHODS
 from wsol_bench.training.batches import TrainingData
 from wsol_bench.training.config import OptimizerParams, TrialConfig
+from wsol_bench.training.contract import total_loss
+from wsol_bench.training.provenance import earlier_accesses, write_provenance
 from wsol_bench.training.recorder import record_split
+from wsol_bench.training.training_state import LR_FLOOR, TrainingState, learning_rate_factor
 from wsol_bench.training.trial_folder import Status, TrialFolder
-
-MOMENTUM = 0.9
-LR_FLOOR = 1e-7
-"""The step schedule of the reference never falls below this learning rate."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +38,9 @@ class TrialData:
         val: squashed to the frame.
         test: squashed to the frame; recorded, never trained on.
         class_names: C names in label order.
+
+    Raises:
+        DataError: an empty split, a label without a class, or images of sides that do not fit together.
     """
 
     train: PackedSplit
@@ -50,53 +48,41 @@ class TrialData:
     test: PackedSplit
     class_names: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        for name, split in self.splits.items():
+            if not len(split):
+                raise DataError(f"Expected images in the split '{name}' but it is empty.")
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= len(self.class_names):
+                raise DataError(
+                    f"Expected labels of '{name}' from 0 to {len(self.class_names) - 1}, one per class name, but got "
+                    f"{low} to {high}."
+                )
+        sides = {name: split.images.shape[1] for name, split in self.splits.items()}
+        if sides["val"] != sides["test"] or sides["train"] < sides["val"]:
+            raise DataError(
+                f"Expected val and test images of one side, and train images not below it, but got {sides}."
+            )
+
+    @property
+    def splits(self) -> dict[str, PackedSplit]:
+        """The three splits by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
+    def frame(self) -> int:
+        """Side in pixels of what the network sees and of the frame in which maps are scored."""
+        return int(self.val.images.shape[1])
+
 
 class TrainingObserver(Protocol):
     """Receives progress; every call may be ignored."""
 
     def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """Called after each optimiser step."""
+        """Called after optimiser steps: each one on a CPU, every tenth one where asking for the loss costs time."""
 
     def on_epoch(self, summary: dict[str, Any]) -> None:
         """Called when an epoch is recorded."""
-
-
-@dataclass
-class _State:
-    """What a checkpoint holds."""
-
-    method: Method
-    optimizer: torch.optim.SGD
-    history: list[dict[str, Any]]
-
-    @property
-    def next_epoch(self) -> int:
-        return 0 if not self.history else int(self.history[-1]["epoch"]) + 1
-
-    def save(self, folder: TrialFolder) -> None:
-        with whole_file(folder.checkpoint) as temporary:
-            torch.save(
-                {
-                    "method": self.method.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "history": self.history,
-                },
-                temporary,
-            )
-
-    def restore(self, folder: TrialFolder, device: torch.device) -> None:
-        if not folder.checkpoint.is_file():
-            return
-        try:
-            saved = torch.load(folder.checkpoint, map_location=device, weights_only=True)
-            self.method.load_state_dict(saved["method"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.history = saved["history"]
-        # torch.load raises unrelated classes for damaged files, one of them a bare pickle error.
-        except Exception as error:
-            raise RecordError(
-                f"{folder.checkpoint}: damaged checkpoint ({error}); fix: delete {folder.path} and run the trial again."
-            ) from error
 
 
 def run_trial(
@@ -110,161 +96,146 @@ def run_trial(
 ) -> Status:
     """Trains a trial from where it stopped and records every epoch.
 
-    Order within an epoch: records of val and test, then the checkpoint, then ``epochs.jsonl``. A process killed
-    anywhere repeats at most the epoch in progress and writes the same files again: all randomness of an epoch depends
-    on the trial's seed and the epoch's number.
+    Order within an epoch: records of val and test, then provenance, then the checkpoint, then ``epochs.jsonl``. A
+    process killed anywhere repeats at most the epoch in progress and writes the same files again: all randomness of an
+    epoch depends on the trial's seed and the epoch's number.
 
     Args:
         config: what to run.
         data: packed splits.
         workspace: folder that holds ``trials/``.
         device: CPU or GPU.
-        keep_maps: also record maps at native resolution.
+        keep_maps: also record maps at their own resolution.
         observer: receives progress.
 
     Returns:
-        ``complete``, or ``diverged`` when the loss stopped being finite (the epochs before remain valid).
+        ``complete``, or ``diverged`` when loss or scores stopped being finite (the epochs before remain valid).
 
     Raises:
         FirewallError: the method tried to read ground truth.
+        PluginError: the method does not keep to its contract.
+        RecordError: files of an earlier run are damaged.
         WsolBenchError: another process is training this trial, or the workspace cannot be written.
     """
     folder = TrialFolder.of(workspace, config)
+    status = folder.status(config)
+    if status in ("complete", "diverged"):
+        return status
     with _locked(folder), firewall.ledger() as book, firewall.training(f"the method '{config.method}'"):
-        if folder.status(config) in ("complete", "diverged"):
-            return folder.status(config)
-        folder.write_config(config)
-        state = _start(config, data, device)
-        state.restore(folder, device)
-        folder.write_history(state.history)
-        frame = data.val.images.shape[1]
-        train = TrainingData(data.train.images, data.train.labels, frame, device)
-        while state.next_epoch <= config.epochs:
-            epoch = state.next_epoch
-            torch.manual_seed(_epoch_seed(config.seed, epoch))
-            loss = _train_epoch(state, train, config, epoch, observer) if epoch else None
-            if loss is not None and not math.isfinite(loss):
-                state.history[-1:] = [state.history[-1] | {"diverged": True}]
-                folder.write_history(state.history)
-                break
-            summary = _record_epoch(state, data, config, folder, epoch, device, keep_maps)
-            summary = {"epoch": epoch, "loss": loss, "lr": _learning_rate(config, epoch), **summary}
-            improved = summary["val_top1"] > max((line["val_top1"] for line in state.history), default=-1.0)
-            state.history.append(summary)
-            if improved:
-                with whole_file(folder.best_cls) as temporary:
-                    torch.save(state.method.state_dict(), temporary)
-            state.save(folder)
-            folder.write_history(state.history)
-            if observer is not None:
-                observer.on_epoch(summary)
-        write_json(folder.path / "provenance.json", _provenance(config, data, book, device))
+        status = folder.status(config)
+        if status in ("complete", "diverged"):
+            return status
+        _Run(config, data, folder, device, keep_maps, observer, book).go()
     return folder.status(config)
 
 
-def load_method(config: TrialConfig, class_names: tuple[str, ...], frame: int, weights: Path) -> Method:
-    """Builds the method of a trial and loads its weights, ready for prediction on the CPU.
+@dataclass
+class _Run:
+    """One call of :func:`run_trial` that has something to do."""
 
-    Raises:
-        RecordError: the weights are missing or belong to another architecture.
-    """
-    method = _build(config, class_names, frame)
-    try:
-        method.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError) as error:
-        raise RecordError(f"{weights}: cannot be loaded ({error}); fix: run trial {config.trial_id} again.") from error
-    return method.eval()
+    config: TrialConfig
+    data: TrialData
+    folder: TrialFolder
+    device: torch.device
+    keep_maps: bool
+    observer: TrainingObserver | None
+    book: firewall.Ledger
 
+    def go(self) -> None:
+        remove_unfinished(self.folder.path)
+        self.folder.write_config(self.config)
+        self.book.accesses[:0] = earlier_accesses(self.folder)
+        state = TrainingState.start_or_resume(
+            self.config, self.data.class_names, self.data.frame, self.folder, self.device
+        )
+        train = TrainingData(self.data.train, self.data.frame, self.device)
+        # Otherwise an interruption between checkpoint and history would leave the history one epoch behind.
+        self.folder.write_history(state.history)
+        while state.next_epoch <= self.config.epochs:
+            if not self._epoch(state, train, state.next_epoch):
+                break
 
-def _build(config: TrialConfig, class_names: tuple[str, ...], frame: int) -> Method:
-    method_class: type[Method] = METHODS.get(config.method)
-    method = method_class()
-    method.build(len(class_names), class_names, method_class.HParams.from_dict(config.hparams), frame)
-    return method
-
-
-def _start(config: TrialConfig, data: TrialData, device: torch.device) -> _State:
-    _check(data)
-    torch.manual_seed(config.seed)
-    method = _build(config, data.class_names, data.val.images.shape[1]).to(device)
-    params = OptimizerParams.from_dict(config.optimizer)
-    groups = method.param_groups(params.lr)
-    for group in groups:
-        group["initial_lr"] = group["lr"]
-    optimizer = torch.optim.SGD(
-        groups, lr=params.lr, momentum=MOMENTUM, nesterov=True, weight_decay=params.weight_decay
-    )
-    return _State(method, optimizer, [])
-
-
-def _check(data: TrialData) -> None:
-    for name, split in (("train", data.train), ("val", data.val), ("test", data.test)):
-        if len(split.ids) == 0:
-            raise DataError(f"Expected images in the split '{name}' but it is empty.")
-        if int(split.labels.max()) >= len(data.class_names):
-            raise DataError(
-                f"Expected labels of '{name}' below {len(data.class_names)} (the number of classes) but got "
-                f"{int(split.labels.max())}."
+    def _epoch(self, state: TrainingState, train: TrainingData, epoch: int) -> bool:
+        """Trains (but for epoch 0) and records one epoch; returns whether its numbers are finite."""
+        params = OptimizerParams.from_dict(self.config.optimizer)
+        factor = learning_rate_factor(params, epoch)
+        torch.manual_seed(_epoch_seed(self.config.seed, epoch))
+        state.set_learning_rate(factor)
+        loss = self._train(state, train, epoch) if epoch else None
+        records = self._record(state) if loss is None or math.isfinite(loss) else {}
+        finite = bool(records) and all(np.isfinite(record.top5_scores).all() for record in records.values())
+        if not finite and not epoch:
+            raise PluginError(
+                f"Expected finite logits from the method '{self.config.method}' before any training but got NaN or "
+                "infinity; fix: its initial weights."
             )
+        for name, record in records.items() if finite else ():
+            write_record(self.folder.record(name, epoch), record, self._context(name, epoch))
+        write_provenance(self.folder, self.config.trial_id, self.data.splits, self.book, self.device)
+        if not finite:
+            state.mark_diverged(epoch, self.folder)
+            return False
+        summary = {
+            "epoch": epoch,
+            "loss": loss,
+            "lr": max(params.lr * factor, LR_FLOOR),
+            **{f"{name}_top1": _top1_percent(record) for name, record in records.items()},
+        }
+        state.finish_epoch(summary, self.folder)
+        if self.observer is not None:
+            self.observer.on_epoch(summary)
+        return True
 
+    def _train(self, state: TrainingState, train: TrainingData, epoch: int) -> float:
+        """Returns the mean loss, or what is not finite as soon as it is seen."""
+        method, optimizer = state.method.train(), state.optimizer
+        steps = train.steps(self.config.batch_size)
+        steps_per_sync = _steps_per_sync(self.device)
+        pending: list[torch.Tensor] = []
+        total = 0.0
+        batches = train.epoch(epoch, self.config.batch_size, self.config.seed, method.mean_std)
+        for step, batch in enumerate(batches, start=1):
+            loss = total_loss(method, method.training_step(batch))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            pending.append(loss.detach())
+            if step % steps_per_sync and step != steps:
+                continue
+            values: list[float] = torch.stack(pending).tolist()
+            pending.clear()
+            total += sum(values)
+            if not math.isfinite(total):
+                return total
+            if self.observer is not None:
+                self.observer.on_step(epoch, step, steps, values[-1])
+        return total / steps
 
-def _train_epoch(
-    state: _State, train: TrainingData, config: TrialConfig, epoch: int, observer: TrainingObserver | None
-) -> float:
-    rate = _learning_rate(config, epoch) / float(config.optimizer["lr"])
-    for group in state.optimizer.param_groups:
-        group["lr"] = max(group["initial_lr"] * rate, LR_FLOOR)
-    state.method.train()
-    steps = train.steps(config.batch_size)
-    total = 0.0
-    for step, batch in enumerate(train.epoch(epoch, config.batch_size, config.seed, state.method.mean_std), start=1):
-        losses = state.method.training_step(batch)
-        loss = torch.stack(list(losses.values())).sum()
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.optimizer.step()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            return value
-        total += value
-        if observer is not None:
-            observer.on_step(epoch, step, steps, value)
-    return total / steps
+    def _record(self, state: TrainingState) -> dict[str, RunRecord]:
+        classes = len(self.data.class_names)
+        return {
+            name: record_split(state.method, split, classes, device=self.device, keep_maps=self.keep_maps)
+            for name, split in (("val", self.data.val), ("test", self.data.test))
+        }
 
-
-def _learning_rate(config: TrialConfig, epoch: int) -> float:
-    """The rate of the trunk during ``epoch`` (from 1): one factor gamma after every ``step_size`` finished epochs."""
-    params = OptimizerParams.from_dict(config.optimizer)
-    return max(params.lr * params.gamma ** (max(epoch - 1, 0) // params.step_size), LR_FLOOR)
-
-
-def _record_epoch(
-    state: _State,
-    data: TrialData,
-    config: TrialConfig,
-    folder: TrialFolder,
-    epoch: int,
-    device: torch.device,
-    keep_maps: bool,
-) -> dict[str, Any]:
-    summary: dict[str, Any] = {}
-    for name, split in (("val", data.val), ("test", data.test)):
-        record = record_split(state.method, split.ids, split.labels, split.images, device=device, keep_maps=keep_maps)
-        context = {
-            "trial": config.trial_id,
-            "dataset": config.dataset,
-            "dataset_version": config.dataset_version,
-            "split": name,
+    def _context(self, split: str, epoch: int) -> dict[str, str]:
+        return {
+            "trial": self.config.trial_id,
+            "dataset": self.config.dataset,
+            "dataset_version": self.config.dataset_version,
+            "split": split,
             "epoch": str(epoch),
             "evaluator": BOX_EVALUATOR,
             "code_version": __version__,
         }
-        write_record(folder.record(name, epoch), record, context)
-        summary[f"{name}_top1"] = _percent(record)
-    return summary
 
 
-def _percent(record: RunRecord) -> float:
+def _steps_per_sync(device: torch.device) -> int:
+    """How often to read the loss, which waits for the device to finish; a CPU has finished anyway."""
+    return 1 if device.type == "cpu" else 10
+
+
+def _top1_percent(record: RunRecord) -> float:
     return round(100.0 * float(np.mean(record.top1_hits)), 4)
 
 
@@ -274,33 +245,18 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 
 @contextmanager
 def _locked(folder: TrialFolder) -> Iterator[None]:
-    folder.lock.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.lock)
     try:
+        folder.path.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise WsolBenchError(
-            f"Expected trial {folder.path.name} to be free but another process is training it; fix: wait for it."
+            f"Expected trial {folder.path} to be free but another process is training it; fix: wait until it has "
+            "finished, or stop it; the same command then goes on from there."
         ) from error
+    except OSError as error:
+        raise refused(folder.lock, error) from error
     try:
         yield
     finally:
         lock.release()
-
-
-def _provenance(config: TrialConfig, data: TrialData, book: firewall.Ledger, device: torch.device) -> dict[str, Any]:
-    return {
-        "trial": config.trial_id,
-        "supervision": book.supervision(),
-        "annotations_read": book.as_dicts(),
-        "images": {"train": len(data.train.ids), "val": len(data.val.ids), "test": len(data.test.ids)},
-        "skipped_images": {
-            "train": len(data.train.skipped),
-            "val": len(data.val.skipped),
-            "test": len(data.test.skipped),
-        },
-        "evaluator": BOX_EVALUATOR,
-        "versions": {"wsol_bench": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

@@ -16,12 +16,13 @@ from wsol_bench.training.config import TrialConfig
 
 Status = Literal["missing", "partial", "complete", "diverged"]
 
+DIVERGED = "diverged_in_epoch"
+"""Key in the last line of the history when the epoch after it diverged."""
+
 
 def dataset_slug(spec: str) -> str:
     """Returns a dataset as the user names it (``critters:224``) as a file name (``critters-224``)."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", spec)
-
-
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ class TrialFolder:
     @classmethod
     def of(cls, workspace: Path, config: TrialConfig) -> TrialFolder:
         """Returns the folder of a trial in a workspace."""
-        dataset = config.dataset.replace(":", "-").replace("/", "-")
-        return cls(workspace / "trials" / dataset_slug(config.dataset) / config.method / config.trial_id)
+        return cls(workspace / "trials" / dataset_slug(config.dataset) / dataset_slug(config.method) / config.trial_id)
 
     @property
     def checkpoint(self) -> Path:
@@ -45,6 +45,11 @@ class TrialFolder:
     def best_cls(self) -> Path:
         """Weights of the first epoch with the best top-1 accuracy on the validation set."""
         return self.path / "checkpoints" / "best_cls.pt"
+
+    @property
+    def provenance(self) -> Path:
+        """What was read, on which machine, with which versions."""
+        return self.path / "provenance.json"
 
     @property
     def lock(self) -> Path:
@@ -65,18 +70,26 @@ class TrialFolder:
         if not path.is_file():
             return []
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except json.JSONDecodeError as error:
-            raise RecordError(f"{path}: damaged ({error}); fix: delete {self.path} and run the trial again.") from error
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            numbers = [line["epoch"] for line in lines]
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._damaged(path, f"{type(error).__name__}: {error}") from error
+        if numbers != list(range(len(lines))):
+            raise self._damaged(path, f"epochs {numbers} instead of 0, 1, 2, ...")
+        return lines
 
     def status(self, config: TrialConfig) -> Status:
-        """Returns how far the trial is."""
+        """Returns how far the trial is.
+
+        Raises:
+            RecordError: ``epochs.jsonl`` is damaged.
+        """
         history = self.history()
         if not history:
             return "missing"
-        if history[-1].get("diverged"):
+        if DIVERGED in history[-1]:
             return "diverged"
-        return "complete" if history[-1]["epoch"] >= config.epochs else "partial"
+        return "complete" if len(history) > config.epochs else "partial"
 
     def write_config(self, config: TrialConfig) -> None:
         """Writes ``config.yaml``."""
@@ -85,3 +98,6 @@ class TrialFolder:
     def write_history(self, history: list[dict[str, Any]]) -> None:
         """Writes ``epochs.jsonl`` whole."""
         write_text(self.path / "epochs.jsonl", "".join(json.dumps(line) + "\n" for line in history))
+
+    def _damaged(self, path: Path, reason: str) -> RecordError:
+        return RecordError(f"{path}: damaged ({reason}); fix: delete {self.path} and run the trial again.")
