@@ -62,7 +62,7 @@ def test_otsu_scores_use_each_maps_own_cut(study, protocol):
 def test_missing_and_damaged_records_are_named(study, protocol):
     runs, _, val, test = study
     boxes = ScoringBoxes({"ss": val}, {"ss": "pseudo:ss"}, test)
-    with pytest.raises(RecordError, match=r"val-003\.parquet.*run the trial again"):
+    with pytest.raises(RecordError, match=r"val-003\.parquet.*does not exist"):
         score_run(RecordedRun("cam/0", runs[0].folder, (0, 1, 2, 3)), boxes, protocol)
     damaged = runs[0].folder / "records" / "test-001.parquet"
     damaged.write_bytes(damaged.read_bytes()[:200])

@@ -65,3 +65,12 @@ def test_folders_that_cannot_be_compared(tmp_path: Path) -> None:
         report(tmp_path, boxes)
     with pytest.raises(UsageError, match="frame"):
         report(boxes, boxes, frame=0)
+
+
+def test_of_several_splits_the_one_of_the_boxes_is_compared(tmp_path: Path) -> None:
+    boxes = write(tmp_path / "ss" / "val", (0, 0, 9, 9))
+    for split, box in (("train", (0, 0, 4, 4)), ("val", (0, 0, 9, 9))):
+        write(tmp_path / "gt" / split, box)
+    assert report(boxes, tmp_path / "gt")["mean_iou"] == 100
+    with pytest.raises(DataError, match="train, val"):
+        report(write(tmp_path / "ss" / "test", (0, 0, 9, 9)), tmp_path / "gt")

@@ -21,6 +21,9 @@ from wsol_bench.maps.thresholds import cuts_of_taus
 
 Box = tuple[int, int, int, int]
 
+SAT_FRAME = 224
+"""Side of the central crop in pixels."""
+
 
 @dataclass(frozen=True)
 class Dialect:
@@ -29,7 +32,7 @@ class Dialect:
     Attributes:
         name: identifier, as in ``get_dialect``.
         taus: thresholds of the published runs (TS-CAM: CUB, then ILSVRC); empty where every threshold is swept.
-        hit_is_strict: whether a hit of Top-1 Loc needs IoU > 0.5 rather than >= 0.5.
+        hit_is_strict: whether a hit needs IoU > 0.5 rather than >= 0.5.
         source: paper and file.
         extract: box of one map at one tau, see ``box_at``.
     """
@@ -82,12 +85,13 @@ def sat_ground_truth(box: tuple[float, float, float, float], size: tuple[int, in
         size: ``(width, height)`` of the original image.
 
     Returns:
-        The box, clipped to 0..223 and truncated to integers.
+        The box, clipped to 0..223 and truncated to integers; a box outside the crop becomes one pixel wide or high.
     """
     width, height = size
     x0, x1 = (x / width * 256 - 16 for x in (box[0], box[2]))
     y0, y1 = (y / height * 256 - 16 for y in (box[1], box[3]))
-    return int(max(x0, 0)), int(max(y0, 0)), int(min(x1, 223)), int(min(y1, 223))
+    corners = (int(min(max(corner, 0), SAT_FRAME - 1)) for corner in (x0, y0, x1, y1))
+    return next(corners), next(corners), next(corners), next(corners)
 
 
 def _choe(scores: NDArray[Any], tau: float) -> Box:
@@ -109,7 +113,8 @@ def _ts_cam(scores: NDArray[Any], tau: float) -> Box:
 
 def _sat(scores: NDArray[Any], tau: float) -> Box:
     """Absolute threshold, largest 8-connected component by pixels (the first in raster order on ties)."""
-    foreground = (scores / 255 if scores.dtype == np.uint8 else scores) > tau
+    # In float64, so that a map cut at 0.4 does not depend on the rounding of 0.4 to the type it was stored in.
+    foreground = (scores / 255 if scores.dtype == np.uint8 else scores.astype(np.float64)) > tau
     _, labels, stats, _ = cv2.connectedComponentsWithStats(foreground.astype(np.uint8), connectivity=8)
     if len(stats) == 1:
         return 0, 0, scores.shape[1], scores.shape[0]

@@ -7,6 +7,8 @@ column. Speed, memory and error messages change no version.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 EVALUATOR_ID: Final = "box"
@@ -23,6 +25,16 @@ PX_EVALUATOR_VERSION: Final = 1
 
 BOX_EVALUATOR: Final = f"{EVALUATOR_ID}@{EVALUATOR_VERSION}"
 """Tag of box scores in rows: ``box@1``."""
+
+DIALECT_EVALUATORS: Final[Mapping[str, str]] = MappingProxyType(
+    {"choe2020": BOX_EVALUATOR, "ts_cam": "box-ts_cam@1", "sat": "box-sat@1"}
+)
+"""Tag of box scores per dialect of ``wsol_bench.maps.dialects``.
+
+``box-ts_cam`` differs from ``box`` in the far corner, which may lie outside the map, in the box of an empty map, and in
+hits, which need an IoU above the threshold. ``box-sat`` takes an absolute threshold, the largest component by pixels,
+and ground truth in the central crop. Each has its own version, to be raised as that of ``box``.
+"""
 
 PX_EVALUATOR: Final = f"{PX_EVALUATOR_ID}@{PX_EVALUATOR_VERSION}"
 """Tag of mask scores in rows: ``px@1``."""

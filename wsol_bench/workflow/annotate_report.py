@@ -23,7 +23,7 @@ def report(boxes: Path, metadata: Path, frame: int = 224) -> dict[str, Any]:
 
     Args:
         boxes: the folder to judge, or a folder above it that holds no other boxes.
-        metadata: the folder with ground truth, likewise.
+        metadata: the folder with ground truth, likewise; of several splits the one named like the folder of boxes.
         frame: side of the square frame in which boxes are compared.
 
     Raises:
@@ -32,7 +32,8 @@ def report(boxes: Path, metadata: Path, frame: int = 224) -> dict[str, Any]:
     """
     if frame < 1:
         raise UsageError(f"Expected a frame of at least 1 pixel but got {frame}.")
-    judged_folder, truth_folder = _boxes_folder(boxes), _boxes_folder(metadata)
+    judged_folder = _boxes_folder(boxes)
+    truth_folder = _boxes_folder(metadata, judged_folder.name)
     judged = _read(judged_folder)
     with firewall.ledger() as book, firewall.judging("annotate report"):
         firewall.read("gt", truth_folder.name)
@@ -61,7 +62,7 @@ def _outside(boxes: BoxSet) -> int:
     return int(((boxes.boxes[:, :2] < 0) | (boxes.boxes[:, 2:] > last)).any(axis=1).sum())
 
 
-def _boxes_folder(folder: Path) -> Path:
+def _boxes_folder(folder: Path, split: str | None = None) -> Path:
     if not folder.is_dir():
         raise DataError(f"Expected a folder with {LOCALIZATION} but it does not exist.", folder)
     found = sorted(
@@ -69,9 +70,10 @@ def _boxes_folder(folder: Path) -> Path:
     )
     if folder in found:
         return folder
-    if len(found) != 1:
+    fitting = found if len(found) == 1 else [path for path in found if path.name == split]
+    if len(fitting) != 1:
         listed = ", ".join(str(path.relative_to(folder)) for path in found) or "none"
         raise DataError(
             f"Expected one folder with {LOCALIZATION} but got {listed}; fix: name the one you mean.", folder
         )
-    return found[0]
+    return fitting[0]

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from wsol_bench.annotations import firewall
 from wsol_bench.errors import UsageError
 from wsol_bench.metrics.box_acc import DEFAULT_IOU_THRESHOLDS, Contours
@@ -30,7 +32,7 @@ from wsol_bench.workflow.evaluate_options import (
 from wsol_bench.workflow.evaluate_output import write_image_csv
 from wsol_bench.workflow.evaluate_predictions import read_predictions
 from wsol_bench.workflow.evaluate_rows import Row, dissected_tau, result_rows
-from wsol_bench.workflow.evaluate_scores import Extra, Scores, Settings
+from wsol_bench.workflow.evaluate_scores import REFERENCE_DIALECT, Extra, Scores, Settings
 from wsol_bench.workflow.evaluate_state import Origin, merge_states, write_state
 from wsol_bench.workflow.evaluate_stream import Progress, stream
 from wsol_bench.workflow.evaluate_truth import read_truth
@@ -87,9 +89,10 @@ def evaluate(
     metadata: Path,
     *,
     split: str | None = None,
-    tau_step: float | Literal["levels"] = 0.001,
+    tau_step: float | Literal["levels"] | None = None,
     contours: ContourChoice = "largest",
     iou: Sequence[float] = DEFAULT_IOU_THRESHOLDS,
+    dialect: str = REFERENCE_DIALECT,
     masks: Path | None = None,
     tau: float | None = None,
     also: Collection[Extra] = (),
@@ -113,9 +116,11 @@ def evaluate(
         metadata: folder in the four-file format, or one above it with a single split inside.
         split: name of the split's folder, where ``metadata`` holds several.
         tau_step: distance of thresholds (0.001, 0.004 and 0.01 are in use), or ``levels`` for the 255 cuts of an 8-bit
-            map.
+            map; None: 0.001, or the published thresholds of the dialect.
         contours: score the largest contour, the best of all contours, or both.
         iou: IoU thresholds, as shares (0.5) or percentages (50).
+        dialect: whose way of reading boxes off maps, ``choe2020``, ``ts_cam`` or ``sat``; rows carry it in
+            ``evaluator``.
         masks: root of the mask files, for PxAP (OpenImages).
         tau: a frozen threshold (policy VT) to be reported as well.
         also: more metrics: ``otsu``, ``errors``, ``pointing``.
@@ -139,7 +144,7 @@ def evaluate(
     if frame < 1 or threads < 1:
         raise UsageError(f"Expected frame and threads to be at least 1 but got {frame} and {threads}.")
     settings = Settings(
-        taus=parse_taus(tau_step),
+        taus=parse_taus(tau_step, dialect),
         iou_thresholds=parse_iou_thresholds(iou),
         contours=parse_contours(contours),
         px=masks is not None,
@@ -148,6 +153,7 @@ def evaluate(
         replicates=bootstrap,
         seed=seed,
         level=level,
+        dialect=dialect,
     )
     if shard is not None and per_image is not None and tau is None and masks is None:
         raise UsageError(
@@ -158,7 +164,7 @@ def evaluate(
     with ExitStack() as stack:
         stack.enter_context(firewall.judging("evaluate"))
         book = stack.enter_context(firewall.ledger())
-        truth = read_truth(metadata, masks=masks, frame=frame, split=split)
+        truth = read_truth(metadata, masks=masks, frame=frame, split=split, dialect=dialect)
         right = {} if predictions is None else read_predictions(predictions, truth)
         settings = replace(settings, ranks=tuple(right))
         part = parse_shard(shard, len(truth.ids))
@@ -206,7 +212,8 @@ def merge(
 
 
 def _result(scores: Scores, n: int, origin: Origin, issues: IssueLog, num_clipped: int) -> EvaluationResult:
-    boxes = {contours: metric.compute() for contours, metric in scores.boxes.items()}
+    named = np.asarray(scores.settings.iou_thresholds)
+    boxes = {contours: replace(metric.compute(), iou_thresholds=named) for contours, metric in scores.boxes.items()}
     notes = issues.lines()
     pixels = None
     if scores.pixels is not None and n < origin.total and not scores.pixels.has_foreground:

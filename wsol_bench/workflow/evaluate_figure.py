@@ -56,7 +56,7 @@ def _draw_accuracy(axes: Any, curves: BoxAccuracyResult, *, dashed: bool, level:
     accuracy = curves.box_acc
     for d, threshold in enumerate(curves.iou_thresholds.tolist()):
         colour = f"C{d}"
-        label = f"IoU ≥ {threshold:g}, {curves.contours}: {curves.max_box_acc[d]:.2f}"
+        label = f"IoU {threshold:g}, {curves.contours}: {curves.max_box_acc[d]:.2f}"
         axes.plot(curves.taus, accuracy[d], color=colour, linestyle="--" if dashed else "-", label=label)
         axes.plot(curves.max_box_acc_tau[d], curves.max_box_acc[d], "o", color=colour, markersize=4)
         if curves.replicates is not None and not dashed:

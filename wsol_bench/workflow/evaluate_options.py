@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 from wsol_bench.errors import UsageError, unknown_choice
+from wsol_bench.maps.dialects import get_dialect
 from wsol_bench.maps.thresholds import level_taus, tau_grid
 from wsol_bench.metrics.box_acc import Contours
 
 ContourChoice = Literal["largest", "all", "both"]
+
+DEFAULT_TAU_STEP = 0.001
 
 _CONTOURS: dict[str, tuple[Contours, ...]] = {
     "largest": ("largest",),
@@ -18,12 +21,16 @@ _CONTOURS: dict[str, tuple[Contours, ...]] = {
 }
 
 
-def parse_taus(tau_step: float | str) -> tuple[float, ...]:
-    """Returns the thresholds of a step (a number, or text of one) or of ``levels``.
+def parse_taus(tau_step: float | str | None, dialect: str = "choe2020") -> tuple[float, ...]:
+    """Returns the thresholds of a step (a number, or text of one), of ``levels``, or None: the dialect's own.
 
     Raises:
-        UsageError: neither.
+        UsageError: none of these, or an unknown dialect.
     """
+    published = get_dialect(dialect).taus
+    if tau_step is None and published:
+        return published
+    tau_step = DEFAULT_TAU_STEP if tau_step is None else tau_step
     if tau_step == "levels":
         return tuple(level_taus().tolist())
     try:

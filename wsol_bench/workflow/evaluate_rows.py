@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from wsol_bench.metrics.bootstrap import percentile_interval
 from wsol_bench.metrics.box_acc import Contours
 from wsol_bench.metrics.box_acc_result import BoxAccuracyResult
-from wsol_bench.metrics.evaluator import BOX_EVALUATOR, PX_EVALUATOR
+from wsol_bench.metrics.evaluator import BOX_EVALUATOR, DIALECT_EVALUATORS, PX_EVALUATOR
 from wsol_bench.metrics.px_ap import PxApResult
 from wsol_bench.workflow.evaluate_scores import Scores
 
 Row = dict[str, Any]
 """Keys: ``metric``, ``iou_threshold`` (None where it has none), ``contours`` (None for masks and points), ``tau`` (None
 where there is no single one), ``tau_source`` (``best``, ``fixed``, ``otsu`` or None), ``value`` in percent, ``n``
-images, ``ci_low``, ``ci_high`` (None without bootstrap) and ``evaluator``."""
+images, ``ci_low``, ``ci_high`` (None without bootstrap) and ``evaluator``, which tells dialects apart."""
 
 
 def result_rows(scores: Scores, boxes: Mapping[Contours, BoxAccuracyResult], pixels: PxApResult | None) -> list[Row]:
@@ -52,7 +52,9 @@ def result_rows(scores: Scores, boxes: Mapping[Contours, BoxAccuracyResult], pix
         rows.append(_row(name, game.compute(), game.hits + game.misses))
     if pixels is not None:
         rows.append(_row("px_ap", pixels.px_ap, pixels.n, evaluator=PX_EVALUATOR) | _interval(pixels.replicates, level))
-    return rows
+        return rows
+    tag = DIALECT_EVALUATORS[scores.settings.dialect]
+    return [row | {"evaluator": tag} for row in rows]
 
 
 def dissected_tau(tau: float | None, boxes: Mapping[Contours, BoxAccuracyResult]) -> float:
@@ -88,7 +90,7 @@ def _box_rows(result: BoxAccuracyResult, level: float) -> Iterator[Row]:
 
 
 def _fixed_rows(result: BoxAccuracyResult, tau: float, level: float) -> Iterator[Row]:
-    place = {"contours": result.contours, "tau": tau, "tau_source": "fixed"}
+    place: dict[str, Any] = {"contours": result.contours, "tau": tau, "tau_source": "fixed"}
     drawn = None if result.replicates is None else result.box_acc_replicates_at(tau)
     for d, threshold in enumerate(result.iou_thresholds.tolist()):
         value = result.box_acc_at(tau)[d]
@@ -107,7 +109,7 @@ def _rank_rows(result: BoxAccuracyResult, level: float) -> Iterator[Row]:
         drawn = None if result.replicates is None else result.max_box_acc_replicates(rank)
         for d, threshold in enumerate(result.iou_thresholds.tolist()):
             tau = float(result.max_box_acc_tau[d])
-            place = {"iou_threshold": threshold, "contours": result.contours, "tau_source": "best"}
+            place: dict[str, Any] = {"iou_threshold": threshold, "contours": result.contours, "tau_source": "best"}
             at_tau = None if result.replicates is None else result.box_acc_replicates_at(tau, rank)[d]
             yield _row(f"{rank}_loc", loc.at_max_box_acc_tau[d], result.n, tau=tau, **place) | _interval(at_tau, level)
             yield _row(f"max_{rank}_loc", loc.best[d], result.n, tau=float(loc.best_tau[d]), **place) | _interval(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from wsol_bench.errors import UsageError, unknown_choice
 from wsol_bench.maps.curves import BoxCurves
+from wsol_bench.maps.dialect_curves import check_taus, dialect_curves
+from wsol_bench.maps.dialects import Dialect, get_dialect
 from wsol_bench.maps.normalise import quantise
 from wsol_bench.maps.otsu import otsu_boxes
 from wsol_bench.maps.peak import peaks
@@ -26,6 +28,9 @@ from wsol_bench.workflow.map_checks import as_scores
 
 Extra = Literal["otsu", "errors", "pointing"]
 EXTRAS: tuple[Extra, ...] = ("otsu", "errors", "pointing")
+
+REFERENCE_DIALECT = "choe2020"
+"""The dialect of every option; the others know the largest contour of maps against boxes only."""
 
 POINTING_TOLERANCES = (0.0, 15.0)
 """Pixels; 15 is the tolerance of the original pointing game (Zhang et al. 2016)."""
@@ -46,6 +51,7 @@ class Settings:
         replicates: bootstrap replicates, 0 for none.
         seed: seed of the bootstrap.
         level: nominal coverage of intervals.
+        dialect: how boxes are read off maps, see :mod:`wsol_bench.maps.dialects`.
     """
 
     taus: tuple[float, ...]
@@ -58,6 +64,7 @@ class Settings:
     replicates: int = 1000
     seed: int = 0
     level: float = 0.95
+    dialect: str = REFERENCE_DIALECT
 
     def __post_init__(self) -> None:
         for extra in self.extras:
@@ -73,6 +80,36 @@ class Settings:
             raise UsageError(f"Expected a confidence level inside (0, 1) but got {self.level}; fix: 0.95 means 95 %.")
         if self.replicates < 0:
             raise UsageError(f"Expected 0 or more bootstrap replicates but got {self.replicates}.")
+        if self.dialect != REFERENCE_DIALECT:
+            self._check_dialect(get_dialect(self.dialect))
+
+    @property
+    def fixed_taus(self) -> tuple[float, ...]:
+        """The frozen threshold, if there is one."""
+        return () if self.tau is None else (self.tau,)
+
+    @property
+    def read_taus(self) -> list[float]:
+        """All thresholds at which boxes are read, ascending."""
+        return [float(tau) for tau in np.union1d(self.taus, self.fixed_taus)]
+
+    @property
+    def lowest_ious(self) -> tuple[float, ...]:
+        """Smallest IoU that is a hit per IoU threshold: the next float where it must be above the threshold."""
+        strict = self.dialect != REFERENCE_DIALECT and get_dialect(self.dialect).hit_is_strict
+        return tuple(float(np.nextafter(one, 2)) for one in self.iou_thresholds) if strict else self.iou_thresholds
+
+    def _check_dialect(self, dialect: Dialect) -> None:
+        without = [name for name, given in (("--masks", self.px), ("--contours all", "all" in self.contours)) if given]
+        without += [f"--also {extra}" for extra in self.extras if extra != "errors"]
+        if without:
+            raise UsageError(
+                f"Expected boxes of the largest component for the dialect '{dialect.name}' but got"
+                f" {', '.join(without)}, which it does not define; fix: leave that out, or the dialect."
+            )
+        if dialect.hit_is_strict and 1 in self.iou_thresholds:
+            raise UsageError(f"Expected IoU thresholds below 1 because hits of '{dialect.name}' lie above them.")
+        check_taus(dialect, self.read_taus)
 
 
 @dataclass
@@ -111,8 +148,12 @@ def measure(maps: Sequence[NDArray[Any]], positions: Sequence[int], truth: Truth
         labels = np.stack([truth.mask_of(int(position)) for position in where])
         batch.pixels = score_histograms(as_scores(maps), labels, np.asarray(settings.taus))
         return batch
-    q = np.stack([quantise(values) for values in maps])
     boxes, offsets = truth.boxes_of(where)
+    if settings.dialect != REFERENCE_DIALECT:
+        batch.largest = dialect_curves(get_dialect(settings.dialect), maps, settings.read_taus)
+        batch.ious["largest"] = iou_of_curves(batch.largest, boxes, offsets)
+        return batch
+    q = np.stack([quantise(values) for values in maps])
     if "largest" in settings.contours or "otsu" in settings.extras:
         batch.largest = sweep_largest(q, threads=1)
     if "largest" in settings.contours and batch.largest is not None:
@@ -141,7 +182,7 @@ class Scores:
         self.settings = settings
         self._truth = truth
         self._right = right_class or {}
-        bootstrap = {"replicates": settings.replicates, "seed": settings.seed}
+        bootstrap: dict[str, Any] = {"replicates": settings.replicates, "seed": settings.seed}
         self.boxes: dict[Contours, BoxAccuracy] = {}
         self.pixels: PixelAveragePrecision | None = None
         self.otsu: BoxAccuracy | None = None
@@ -150,15 +191,15 @@ class Scores:
         if settings.px:
             self.pixels = PixelAveragePrecision(settings.taus, **bootstrap)
             return
-        fixed = () if settings.tau is None else (settings.tau,)
+        fixed = settings.fixed_taus
         for contours in settings.contours:
             self.boxes[contours] = BoxAccuracy(
-                settings.taus, settings.iou_thresholds, contours, fixed_taus=fixed, ranks=settings.ranks, **bootstrap
+                settings.taus, settings.lowest_ious, contours, fixed_taus=fixed, ranks=settings.ranks, **bootstrap
             )
         if "otsu" in settings.extras:
             self.otsu = BoxAccuracy((0.0,), settings.iou_thresholds, **bootstrap)
         if "errors" in settings.extras:
-            self.errors = ErrorTypes(np.union1d(settings.taus, fixed))
+            self.errors = ErrorTypes(settings.read_taus)
         if "pointing" in settings.extras:
             self.pointing = [PointingGame(tolerance) for tolerance in POINTING_TOLERANCES]
 

@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 
 from wsol_bench.atomic import whole_file
 from wsol_bench.errors import DataError, UsageError
-from wsol_bench.metrics.evaluator import BOX_EVALUATOR, PX_EVALUATOR
-from wsol_bench.workflow.evaluate_scores import Scores, Settings
+from wsol_bench.metrics.evaluator import DIALECT_EVALUATORS, PX_EVALUATOR
+from wsol_bench.workflow.evaluate_scores import REFERENCE_DIALECT, Scores, Settings
 from wsol_bench.workflow.map_checks import IssueLog
 
 FORMAT = "wsol-bench evaluation state 1"
-
-_EVALUATORS = f"{BOX_EVALUATOR} {PX_EVALUATOR}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def write_state(path: Path, scores: Scores, keys: NDArray[np.uint64], origin: Or
     """
     about = {
         "format": FORMAT,
-        "evaluators": _EVALUATORS,
+        "evaluators": _evaluators(scores.settings.dialect),
         "settings": asdict(scores.settings),
         "origin": asdict(origin),
         "issues": {"counts": issues.counts, "examples": issues.examples},
@@ -111,10 +109,9 @@ def merge_states(paths: Sequence[Path], issues: IssueLog) -> tuple[Scores, NDArr
 
 def _load(path: Path) -> tuple[Scores, dict[str, Any], NDArray[np.uint64]]:
     about, arrays = _read(path)
-    saved = about["settings"].items()
-    scores = Scores(
-        None, Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved})
-    )
+    saved: dict[str, Any] = about["settings"]
+    settings: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in saved.items()}
+    scores = Scores(None, Settings(**settings))
     try:
         scores.load_state(arrays)
     except DataError as error:
@@ -131,10 +128,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         raise DataError(f"Expected a saved evaluation state but reading failed: {error}.", path) from error
     if about.get("format") != FORMAT:
         raise DataError(f"Expected '{FORMAT}' but got '{about.get('format')}'; fix: score the shard again.", path)
-    if about["evaluators"] != _EVALUATORS:
+    ours = _evaluators(about["settings"].get("dialect", REFERENCE_DIALECT))
+    if about["evaluators"] != ours:
         raise DataError(
-            f"Expected scores of the evaluators {_EVALUATORS} but got {about['evaluators']}; fix: score the shard "
+            f"Expected scores of the evaluators {ours} but got {about['evaluators']}; fix: score the shard "
             "again with this version.",
             path,
         )
     return about, arrays
+
+
+def _evaluators(dialect: str) -> str:
+    return f"{DIALECT_EVALUATORS.get(dialect, dialect)} {PX_EVALUATOR}"

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from wsol_bench.workflow.evaluate_images import ImageLines
 from wsol_bench.workflow.evaluate_scores import Scores, measure
 from wsol_bench.workflow.evaluate_truth import Truth
-from wsol_bench.workflow.map_checks import IssueLog, prepare_map
+from wsol_bench.workflow.map_checks import Issue, IssueLog, prepare_map
 from wsol_bench.workflow.map_source import Piece
 
 Progress = Callable[[int, int], None]
@@ -55,7 +55,8 @@ def stream(
             if piece is None:
                 return
             for raw in piece.read():
-                maps, found = [], []
+                maps = []
+                found: list[list[Issue]] = []
                 for one in raw:
                     values, kinds = prepare_map(one.values, truth.frame, one.where)
                     maps.append(values)

@@ -14,6 +14,7 @@ from wsol_bench.annotations import firewall
 from wsol_bench.annotations.four_file import IDS, LOCALIZATION, FourFile, read_four_file
 from wsol_bench.annotations.masks import MaskTable
 from wsol_bench.errors import DataError, UsageError
+from wsol_bench.maps.dialects import SAT_FRAME, sat_ground_truth
 from wsol_bench.metrics.bootstrap import image_keys
 from wsol_bench.metrics.px_ap import FOREGROUND, IGNORE
 
@@ -83,7 +84,9 @@ class Truth:
         return content.hexdigest()
 
 
-def read_truth(metadata: Path, *, masks: Path | None, frame: int, split: str | None = None) -> Truth:
+def read_truth(
+    metadata: Path, *, masks: Path | None, frame: int, split: str | None = None, dialect: str = "choe2020"
+) -> Truth:
     """Reads the ground truth of one split; must be called inside :func:`wsol_bench.annotations.firewall.judging`.
 
     Args:
@@ -91,6 +94,7 @@ def read_truth(metadata: Path, *, masks: Path | None, frame: int, split: str | N
         masks: root of the mask files if ``localization.txt`` lists masks (OpenImages); None for boxes.
         frame: side of the frame in pixels.
         split: which of several folders to take.
+        dialect: ``sat`` takes boxes into the central crop, every other one into the whole image.
 
     Raises:
         DataError: files are missing or malformed.
@@ -107,7 +111,7 @@ def read_truth(metadata: Path, *, masks: Path | None, frame: int, split: str | N
         keys=image_keys(file.ids),
         labels=file.labels,
         frame=frame,
-        boxes=_boxes(file, frame),
+        boxes=_boxes(file, frame, dialect),
         offsets=np.zeros(len(file) + 1, np.int64) if file.boxes is None else file.boxes.offsets,
         masks=file.masks,
         mask_root=masks,
@@ -180,8 +184,18 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _boxes(file: FourFile, frame: int) -> NDArray[np.int32]:
-    return np.zeros((0, 4), np.int32) if file.boxes is None else file.boxes.in_frame(frame, frame)
+def _boxes(file: FourFile, frame: int, dialect: str) -> NDArray[np.int32]:
+    if file.boxes is None:
+        return np.zeros((0, 4), np.int32)
+    if dialect != "sat":
+        return file.boxes.in_frame(frame, frame)
+    if frame != SAT_FRAME:
+        raise UsageError(f"Expected a frame of {SAT_FRAME} for the dialect 'sat', its crop, but got {frame}.")
+    sizes = np.repeat(file.boxes.sizes, np.diff(file.boxes.offsets), axis=0).tolist()
+    cropped = [
+        sat_ground_truth(tuple(box), tuple(size)) for box, size in zip(file.boxes.boxes.tolist(), sizes, strict=True)
+    ]
+    return np.asarray(cropped, dtype=np.int32).reshape(-1, 4)
 
 
 def _read_mask(path: Path, frame: int) -> NDArray[np.bool_]:

@@ -94,7 +94,7 @@ def _write_shard(
     written = 0
     with whole_file(path) as temporary, parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
         while pending is not None and written < limit:
-            rows = []
+            rows: list[dict[str, Any]] = []
             while pending is not None and len(rows) < min(_ROW_GROUP, limit - written):
                 rows.append(_encoded(*pending))
                 pending = next(rest, None)
