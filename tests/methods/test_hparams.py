@@ -7,7 +7,7 @@ import statistics
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsol_bench.errors import PluginError, UsageError
@@ -139,6 +139,7 @@ def test_draws_are_those_of_any_other_day() -> None:
 GOLDEN = {"lr": 0.0959859, "step_size": 21}
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), index=st.integers(0, 10**6), name=st.text(min_size=1, max_size=8))
 def test_draws_stay_in_range(seed: int, index: int, name: str) -> None:
     assert 1e-5 <= draw(name, LogUniform(1e-5, 1.0), seed, index) <= 1.0
@@ -147,6 +148,7 @@ def test_draws_stay_in_range(seed: int, index: int, name: str) -> None:
     assert draw(name, Choice(("a", "b")), seed, index) in ("a", "b")
 
 
+@settings(deadline=None)
 @given(u=st.sampled_from([0.0, 0.5, 1 - 2**-53]), count=st.integers(1, 10**6))
 def test_the_ends_of_the_unit_interval(u: float, count: int) -> None:
     assert 0 <= IntUniform(0, count - 1).draw(u) < count

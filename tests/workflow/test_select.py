@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from rich.console import Console
 
+from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.four_file import write_four_file
 from wsol_bench.datasets.open_dataset import open_dataset
-from wsol_bench.errors import UsageError
+from wsol_bench.errors import DataError, UsageError
 from wsol_bench.judge.rows import find
 from wsol_bench.leaderboard.measured import read_rows
 from wsol_bench.registry import METHODS, load_plugin_file
@@ -79,8 +82,6 @@ def test_rows_and_figures_are_on_disk(result):
 
 
 def test_the_printed_page_holds_what_a_reader_needs(result, capsys):
-    from rich.console import Console
-
     print_selection(result, None, Console(width=110))
     page = capsys.readouterr().out
     for expected in (
@@ -143,3 +144,35 @@ def test_a_method_from_a_file_is_trained_and_judged(dataset, workspace, result):
     )  # fmt: skip
     assert {row.method for row in judged.rows} == {"edge_cam"}
     assert np.isfinite([row.value for row in judged.rows]).all()
+
+
+def _write_images(root: Path, dataset) -> None:
+    """Writes a few critters as files with four-file metadata; one test image is not an image."""
+    for split, count in (("train", 20), ("val", 8), ("test", 9)):
+        ids = dataset.split(split).ids[:count]
+        labels = dataset.split(split).labels[:count] % 2
+        with firewall.judging("test"):
+            boxes = dataset.ground_truth(split).select(ids)
+        write_four_file(root / "metadata" / split, ids=ids, labels=labels, sizes=boxes.sizes, boxes=boxes)
+        for index, image_id in enumerate(ids):
+            (root / image_id).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(dataset.load_image(split, index)).save(root / image_id)
+    (root / dataset.split("test").ids[3]).write_bytes(b"<html>not found</html>")
+
+
+def test_unreadable_images_are_an_error_or_counted(dataset, tmp_path, capsys):
+    _write_images(tmp_path / "files", dataset)
+    spec = "folder:name=mine,frame=64"
+    mine = open_dataset(spec, root=tmp_path / "files")
+    small = {"backbone": "resnet_tiny", "weights": "none"}
+    trials = enumerate_trials(PlanRequest(epochs=1, overrides=small), spec, mine.version)
+    request = SelectionRequest(spec, trials, ("cls", "gt"), replicates=20, epochs=1)
+    place = Workspace(tmp_path / "workspace")
+    with pytest.raises(DataError, match="web page"):
+        select(mine, request, place, device="cpu", figures=False, screen=SCREEN)
+    result = select(mine, request, place, device="cpu", figures=False, on_bad_image="skip", screen=SCREEN)
+    assert result.skipped == {"train": 0, "val": 0, "test": 1}
+    assert result.as_dict()["skipped_images"]["test"] == 1
+    assert {row.n for row in result.rows} == {8}
+    print_selection(result, None, Console(width=120))
+    assert "Unreadable images left out: 0 of train, 0 of val, 1 of test." in capsys.readouterr().out

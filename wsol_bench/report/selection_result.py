@@ -22,9 +22,11 @@ class SelectionResult:
         fixed_boxes: box accuracy and mean IoU of the whole frame and of a centred box, in percent.
         protocol: the rules that were applied.
         sources: names of the sources, as rows call them.
-        dataset: name, version and number of images.
+        dataset: name of the dataset.
         folder: where rows and figures were written.
         supervision: everything that was read, for selection and for reporting.
+        skipped: unreadable images left out, by split (``--on-bad-image skip``).
+        figures: files of the figures.
     """
 
     rows: list[ResultRow]
@@ -36,6 +38,7 @@ class SelectionResult:
     dataset: str
     folder: Path
     supervision: str
+    skipped: dict[str, int]
     figures: list[Path] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,5 +64,6 @@ class SelectionResult:
                 name: {"box_acc": accuracy, "mean_iou": iou} for name, (accuracy, iou) in self.fixed_boxes.items()
             },
             "supervision": self.supervision,
+            "skipped_images": self.skipped,
             "files": [str(path) for path in self.figures] + [str(self.folder / "rows.csv")],
         }

@@ -35,6 +35,9 @@ def print_selection(result: SelectionResult, metric: str | None, console: Consol
         )
         console.print(headline_table(rows, shown, title))
         console.print(metrics_table(rows, "All metrics, percent"))
+    if any(result.skipped.values()):
+        counts = ", ".join(f"{count} of {split}" for split, count in result.skipped.items())
+        console.print(f"Unreadable images left out: {counts}.", markup=False)
     _print_baselines(result.fixed_boxes, result.protocol, console)
     for method, gaps in result.overstatements.items():
         for gap in gaps:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +84,7 @@ def select(
             annotate(dataset, wanted, workspace, device=device, on_bad_image=on_bad_image, screen=screen)
     with firewall.ledger() as book, firewall.judging("wsol-bench select"):
         recorded = _recorded(outcomes)
-        first = next(iter(recorded.values()))[0]
-        boxes, names = _load_boxes(dataset, sources, pseudo_root, first.record("val", first.epochs[0]).ids)
+        boxes, names = _load_boxes(dataset, sources, pseudo_root, _same_images(recorded))
         judgements = []
         for method, runs in recorded.items():
             screen.say(f"judging {sum(len(run.epochs) for run in runs)} epochs of {len(runs)} runs of {method}")
@@ -104,6 +104,7 @@ def select(
         dataset=dataset.name,
         folder=workspace.results(request.dataset_spec),
         supervision=book.supervision(),
+        skipped=_skipped(outcomes),
     )
     _write(result, figures)
     return result
@@ -132,8 +133,29 @@ def _recorded(outcomes: Sequence[TrialOutcome]) -> dict[str, list[RecordedRun]]:
     return runs
 
 
+def _same_images(recorded: Mapping[str, Sequence[RecordedRun]]) -> dict[str, tuple[str, ...]]:
+    """Returns the recorded images of val and test; all runs must have seen the same ones to be compared."""
+    runs = [run for one in recorded.values() for run in one]
+    ids = {split: runs[0].record(split, runs[0].epochs[0]).ids for split in ("val", "test")}
+    for run in runs[1:]:
+        for split, expected in ids.items():
+            if run.record(split, run.epochs[0]).ids != expected:
+                raise RecordError(
+                    f"{run.folder}: expected the same {split} images as {runs[0].folder} but got others, as when only "
+                    "one of them skipped unreadable images; fix: delete one of the two and run the command again."
+                )
+    return ids
+
+
+def _skipped(outcomes: Sequence[TrialOutcome]) -> dict[str, int]:
+    """Returns how many unreadable images of each split were left out; the same for all trials of a workspace."""
+    path = outcomes[0].folder.path / "provenance.json"
+    skipped: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["skipped_images"]
+    return skipped
+
+
 def _load_boxes(
-    dataset: Dataset, sources: Sequence[str], pseudo_root: Path, ids: Sequence[str]
+    dataset: Dataset, sources: Sequence[str], pseudo_root: Path, ids: Mapping[str, Sequence[str]]
 ) -> tuple[ScoringBoxes, tuple[str, ...]]:
     """Loads validation boxes of every source and the manual test boxes; returns them with the sources' names."""
     val, keys, names = {}, {}, []
@@ -141,13 +163,14 @@ def _load_boxes(
         if text == CLS:
             names.append(CLS)
             continue
-        loaded = load_source(dataset, "val", text, pseudo_roots=[pseudo_root], ids=ids)
+        loaded = load_source(dataset, "val", text, pseudo_roots=[pseudo_root], ids=ids["val"])
         name = loaded.source.name
         if name in val:
             raise UsageError(f"Expected different sources but two of them are called '{name}'.")
         val[name], keys[name] = loaded.boxes, loaded.source.key
         names.append(name)
-    return ScoringBoxes(val=val, keys=keys, test=dataset.ground_truth("test")), tuple(names)
+    test = dataset.ground_truth("test").select(ids["test"])
+    return ScoringBoxes(val=val, keys=keys, test=test), tuple(names)
 
 
 def _overstatements(judgement: Judgement, names: Sequence[str], protocol: Protocol) -> list[Overstatement]:
