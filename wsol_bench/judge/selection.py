@@ -102,7 +102,7 @@ def decide(
     with firewall.ledger() as book:
         epochs = [_first_best_epoch(run, source, protocol) for run in runs]
         if selection == "BV":
-            keys = [_validation_score(run, source, protocol)[epoch] for run, epoch in zip(runs, epochs, strict=True)]
+            keys = [validation_score(run, source, protocol)[epoch] for run, epoch in zip(runs, epochs, strict=True)]
         elif source == CLS:
             keys = [run.test_top1_for_selection()[epoch] for run, epoch in zip(runs, epochs, strict=True)]
         else:
@@ -129,9 +129,13 @@ def decide(
     )
 
 
-def validation_curve(run: RunScores, source: str, protocol: Protocol) -> NDArray[np.float64]:
-    """Returns ``[E]`` the score by which ``source`` picks an epoch: top-1, or the best box accuracy over tau."""
-    return _validation_score(run, source, protocol)
+def validation_score(run: RunScores, source: str, protocol: Protocol) -> NDArray[np.float64]:
+    """Returns ``[E]``, percent: what ``source`` picks an epoch by, top-1 or the best box accuracy over tau."""
+    if source == CLS:
+        return run.val_top1
+    level = protocol.iou_thresholds.index(protocol.selection_iou)
+    best: NDArray[np.float64] = run.val_curves(source).box_acc[:, level].max(axis=1)
+    return best
 
 
 def _thresholds_of(source: str, protocol: Protocol) -> list[Threshold]:
@@ -147,16 +151,8 @@ def _levels(metric: Metric, protocol: Protocol) -> list[int]:
     return [protocol.iou_thresholds.index(protocol.selection_iou)]
 
 
-def _validation_score(run: RunScores, source: str, protocol: Protocol) -> NDArray[np.float64]:
-    if source == CLS:
-        return run.val_top1
-    level = protocol.iou_thresholds.index(protocol.selection_iou)
-    best: NDArray[np.float64] = run.val_curves(source).box_acc[:, level].max(axis=1)
-    return best
-
-
 def _first_best_epoch(run: RunScores, source: str, protocol: Protocol) -> int:
-    score = _validation_score(run, source, protocol)
+    score = validation_score(run, source, protocol)
     if not protocol.epoch_zero_eligible and len(score) > 1 and run.epochs[0] == 0:
         return int(np.argmax(score[1:])) + 1
     return int(np.argmax(score))

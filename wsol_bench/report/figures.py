@@ -9,7 +9,7 @@ from typing import Any
 from wsol_bench.atomic import whole_file
 from wsol_bench.judge.judgement import Judgement
 from wsol_bench.judge.scores import CLS
-from wsol_bench.judge.selection import validation_curve
+from wsol_bench.judge.selection import validation_score
 from wsol_bench.protocol import Protocol
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
@@ -25,7 +25,7 @@ def epochs_figure(judgement: Judgement, sources: Sequence[str], protocol: Protoc
     run = judgement.scores[_headline_run(judgement, sources, protocol)]
     figure, (upper, lower) = _new(2, 1, figsize=(6.4, 5.2), sharex=True, height_ratios=(3, 1))
     for colour, source in zip(COLOURS, [source for source in sources if source != CLS], strict=False):
-        curve = validation_curve(run, source, protocol)
+        curve = validation_score(run, source, protocol)
         best = int(curve.argmax())
         name = "ground truth" if source == "gt" else f"{source} boxes"
         upper.plot(run.epochs, curve, color=colour, label=f"against {name} (picks epoch {run.epochs[best]})")
