@@ -123,3 +123,13 @@ def test_relative_paths_are_recognised(tmp_path: Path, monkeypatch: pytest.Monke
     firewall.protect(Path("relative.txt"))
     with firewall.training("CAM"), pytest.raises(FirewallError):
         Path("relative.txt").read_text()
+
+
+def test_what_is_made_from_ground_truth_is_guarded_like_it() -> None:
+    with pytest.raises(FirewallError):
+        firewall.read("gt:noise:25", "val")
+    with firewall.training("test"), pytest.raises(FirewallError):
+        firewall.read("gt:noise:25", "val")
+    with firewall.ledger() as book, firewall.judging("test"):
+        firewall.read("gt:noise:25", "val")
+    assert book.supervision() == "gt:noise:25"

@@ -9,6 +9,7 @@ import pytest
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.four_file import write_four_file
+from wsol_bench.annotations.noise import noisy_boxes
 from wsol_bench.annotations.sources import AnnotationSource, load_boxes, load_source, named_sources, parse_source
 from wsol_bench.errors import DataError, FirewallError, UsageError
 
@@ -72,6 +73,32 @@ def test_loads_ground_truth_for_judges_only() -> None:
         loaded = load_source(_Toy(), "val", "gt", ids=["c.jpg"])
     assert loaded.boxes.ids == ("c.jpg",) and loaded.source.key == "gt"
     assert book.supervision() == "gt:val"
+
+
+def test_noise_is_made_from_ground_truth_and_says_so() -> None:
+    with pytest.raises(FirewallError):
+        load_boxes(_Toy(), "val", "noise:25")
+    with firewall.ledger() as book, firewall.judging("test"):
+        loaded = load_source(_Toy(), "val", "noise:25", ids=["c.jpg", "a.jpg"])
+        clean = load_boxes(_Toy(), "val", "gt", ids=["c.jpg", "a.jpg"])
+    assert (loaded.source.kind, loaded.source.name, loaded.source.key) == ("noise", "noise:25", "gt:noise:25")
+    assert np.array_equal(loaded.boxes.boxes, noisy_boxes(clean, 0.25).boxes)
+    assert not np.array_equal(loaded.boxes.boxes, clean.boxes)
+    assert book.supervision() == "gt:noise:25+gt:val"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("noise:05", "noise:5"), ("noise:50", "noise:50"), ("noise:2.5", "noise:2.5")]
+)
+def test_levels_of_noise(text: str, name: str) -> None:
+    source = parse_source(text, dataset="toy")
+    assert source == AnnotationSource("noise", name, level=float(name.removeprefix("noise:")) / 100)
+
+
+@pytest.mark.parametrize("text", ["noise:", "noise:much", "noise:0", "noise:51", "noise:-5", "noise:nan"])
+def test_no_such_level_of_noise(text: str) -> None:
+    with pytest.raises(UsageError, match=rf"above 0 and up to 50 but got '{text}'; fix: 'noise:25'"):
+        parse_source(text, dataset="toy")
 
 
 def test_loads_any_folder(tmp_path: Path) -> None:

@@ -122,6 +122,17 @@ def test_any_folder_in_the_four_file_format_selects(dataset, trials, workspace, 
     assert find(judged.rows, selection="BV", tau_from="VT").supervision == "folder:mine"
 
 
+def test_noise_selects_but_is_not_realistic(dataset, trials, workspace):
+    for protocol in ("realistic", "choe2020"):
+        request = SelectionRequest(SPEC, trials, ("gt", "noise:25"), protocol=protocol, replicates=20)
+        judged = select(dataset, request, workspace, device="cpu", figures=False, screen=SCREEN)
+        assert judged.sources == ("gt", "noise:25")
+        noisy = [row for row in judged.rows if row.val_boxes == "noise:25"]
+        assert noisy and not any(row.realistic for row in noisy)
+        assert all("gt:noise:25" in row.supervision for row in noisy if row.selection == "BV")
+        assert not any(judged.overstatements.values())
+
+
 def test_unknown_sources_fail_before_anything_runs(dataset, trials, tmp_path):
     place = Workspace(tmp_path / "fresh")
     for source in ("pseudo=sss", "no/such/folder"):

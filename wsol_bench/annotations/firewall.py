@@ -106,14 +106,14 @@ def read(source: str, split: str) -> None:
     """Called by every annotation reader before it hands out boxes or masks; notes the access or refuses it.
 
     Args:
-        source: ``gt``, or ``pseudo:<name>`` for anything made without ground truth.
+        source: ``gt``, ``gt:<name>`` for anything made from it, or ``pseudo:<name>`` for anything made without.
         split: ``train``, ``val`` or ``test``.
 
     Raises:
         FirewallError: ``source`` is ground truth and no judge is at work, or training is in progress.
     """
     judge = _judge.get()
-    if source == "gt":
+    if source.partition(":")[0] == "gt":
         trainer = _trainer.get()
         if trainer is not None or _training_threads():
             raise FirewallError(_refusal(f"read the ground-truth annotations of '{split}'", trainer or "training"))

@@ -1,4 +1,4 @@
-"""Named sources of boxes for a split: ground truth, pseudo-boxes by name, or any folder in the four-file format."""
+"""Named sources of boxes: ground truth, clean or with noise, pseudo-boxes by name, or a folder of four files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Literal, Protocol
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.four_file import LOCALIZATION, read_four_file
+from wsol_bench.annotations.noise import MAX_LEVEL, noisy_boxes
 from wsol_bench.errors import DataError, UsageError, did_you_mean
 
-Kind = Literal["gt", "pseudo", "folder"]
+Kind = Literal["gt", "noise", "pseudo", "folder"]
 
 _SPLITS = ("train", "val", "test")
 _RELEASED = {
@@ -23,7 +24,8 @@ _RELEASED = {
 }
 """Folder names of the boxes released with the realistic protocol, and what their annotators are called."""
 
-_FORMS = "'gt', 'pseudo=<name>', or the path of a folder in the four-file format"
+_NOISE = "noise:"
+_FORMS = "'gt', 'noise:<percent>', 'pseudo=<name>', or the path of a folder in the four-file format"
 
 
 class _Ids(Protocol):
@@ -50,19 +52,24 @@ class AnnotationSource:
     """Where boxes come from.
 
     Attributes:
-        kind: ``gt`` (manual boxes of the dataset), ``pseudo`` (boxes an annotator made) or ``folder`` (somebody's
-            folder, of which nothing is known).
-        name: ``gt``, the annotator's name, or a name made from the folder's path.
-        folder: where the boxes are; None for ``gt``.
+        kind: ``gt`` (manual boxes of the dataset), ``noise`` (the same, disturbed), ``pseudo`` (boxes an annotator
+            made) or ``folder`` (somebody's folder, of which nothing is known).
+        name: ``gt``, ``noise:25``, the annotator's name, or a name made from the folder's path.
+        folder: where the boxes are; None for ``gt`` and ``noise``.
+        level: amount of noise, in (0, 0.5]; 0 for the other kinds.
     """
 
     kind: Kind
     name: str
     folder: Path | None = None
+    level: float = 0.0
 
     @property
     def key(self) -> str:
-        """How the ledger and results call this source: ``gt``, ``pseudo:ss``, ``folder:my_boxes``."""
+        """How the ledger and results call this source: ``gt``, ``gt:noise:25``, ``pseudo:ss``, ``folder:my_boxes``."""
+        if self.kind == "noise":
+            # Made from ground truth: whatever it selects is not realistic, and the key must say so.
+            return f"gt:{self.name}"
         return self.kind if self.kind == "gt" else f"{self.kind}:{self.name}"
 
 
@@ -84,7 +91,7 @@ class LoadedBoxes:
 
 
 def parse_source(text: str, *, dataset: str, pseudo_roots: Sequence[Path] = ()) -> AnnotationSource:
-    """Understands ``gt``, ``pseudo=ss``, ``ss``, or the path of a folder.
+    """Understands ``gt``, ``noise:25``, ``pseudo=ss``, ``ss``, or the path of a folder.
 
     A bare word is looked up among the named pseudo-boxes first, then as a folder. Folders with the names under which
     the boxes of the realistic protocol were released count as the pseudo-boxes ``ss``, ``rpn`` and ``clip``.
@@ -95,10 +102,12 @@ def parse_source(text: str, *, dataset: str, pseudo_roots: Sequence[Path] = ()) 
         pseudo_roots: folders with named pseudo-boxes; the first one that knows a name wins.
 
     Raises:
-        UsageError: neither a known name nor a folder.
+        UsageError: neither a known name nor a folder, or no such level of noise.
     """
     if text == "gt":
         return AnnotationSource("gt", "gt")
+    if text.startswith(_NOISE):
+        return _of_noise(text)
     known = named_sources(dataset, pseudo_roots)
     name = text.removeprefix("pseudo=")
     if name in known:
@@ -150,6 +159,8 @@ def load_source(
 ) -> LoadedBoxes:
     """Loads the boxes of a split from a source; the firewall's ledger notes it.
 
+    Boxes with noise are made from the manual ones, with seed 0: both readings are noted.
+
     A folder whose ``localization.txt`` is the dataset's own ground truth is ground truth, whatever the user calls it.
     Pseudo-boxes that touch or leave the image border are clipped to ``W - 1``, ``H - 1``; sentinels are kept.
 
@@ -161,7 +172,7 @@ def load_source(
         ids: the images wanted, in order; those of the split when not given.
 
     Raises:
-        FirewallError: ground truth was asked for while no judge is at work.
+        FirewallError: ground truth, with or without noise, was asked for while no judge is at work.
         UsageError: the source is not known.
         DataError: the folder lacks the split or an image of it, or a file is malformed.
     """
@@ -169,7 +180,11 @@ def load_source(
         source = parse_source(source, dataset=dataset.name, pseudo_roots=pseudo_roots)
     wanted = tuple(dataset.split(split).ids if ids is None else ids)
     if source.folder is None:
-        return LoadedBoxes(source, dataset.ground_truth(split).select(wanted))
+        manual = dataset.ground_truth(split).select(wanted)
+        if source.kind == "gt":
+            return LoadedBoxes(source, manual)
+        firewall.read(source.key, split)
+        return LoadedBoxes(source, noisy_boxes(manual, source.level))
     folder = _split_folder(source.folder, dataset.name, split)
     if firewall.is_protected(folder / LOCALIZATION):
         source = AnnotationSource("gt", "gt", source.folder)
@@ -185,6 +200,20 @@ def load_source(
             folder,
         )
     return LoadedBoxes(source, file.boxes.select(wanted), file.num_sentinels, file.num_clipped)
+
+
+def _of_noise(text: str) -> AnnotationSource:
+    amount = text.removeprefix(_NOISE)
+    try:
+        percent = float(amount)
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent <= 100 * MAX_LEVEL:
+        raise UsageError(
+            f"Expected 'noise:' to be followed by a percentage above 0 and up to {100 * MAX_LEVEL:g} but got '{text}'; "
+            "fix: 'noise:25'."
+        )
+    return AnnotationSource("noise", f"{_NOISE}{percent:g}", level=percent / 100)
 
 
 def _of_folder(folder: Path, dataset: str) -> AnnotationSource:

@@ -24,7 +24,7 @@ def select(
         list[str] | None,
         typer.Option(
             metavar="SOURCE",
-            help="What selects on the validation set: pseudo=ss, or a folder of boxes; repeatable.",
+            help="What selects on the validation set: pseudo=ss, a folder of boxes, or noise:25; repeatable.",
             show_default="pseudo=ss, if the protocol allows it",
         ),
     ] = None,

@@ -70,7 +70,8 @@ def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol
 
 def _headline_run(judgement: Judgement, sources: Sequence[str], protocol: Protocol) -> int:
     """Index of the run picked by the headline policy with the first pseudo source, else with the first source."""
-    pseudo = [source for source in sources if source not in (CLS, "gt")]
+    keys = judgement.scores[0].ledger_keys
+    pseudo = [source for source in sources if source != CLS and not keys[source].startswith("gt")]
     label = f"{protocol.headline.selection}-{protocol.headline.threshold}"
     for source in (*pseudo, *sources):
         found = judgement.find(source, label, protocol.headline.metric)

@@ -36,7 +36,8 @@ class SelectionRequest:
     Attributes:
         dataset_spec: the dataset as the user named it.
         trials: the plan whose runs compete.
-        sources: selection sources in the user's words: ``cls``, ``gt``, ``pseudo=ss``, or a folder of boxes.
+        sources: selection sources in the user's words: ``cls``, ``gt``, ``noise:25``, ``pseudo=ss``, or a folder
+            of boxes.
         protocol: name or file of the protocol.
         replicates: bootstrap replicates behind each interval.
         workers: processes for annotators that work on the CPU.
@@ -114,13 +115,17 @@ def _allowed(sources: Sequence[str], protocol: Protocol) -> list[str]:
     """Checks the sources against the protocol and drops repetitions, keeping the order."""
     unique = list(dict.fromkeys(sources))
     for source in unique:
-        kind = source if source in (CLS, GT) else "pseudo"
+        kind = source if source in (CLS, GT) else GT if _is_noise(source) else "pseudo"
         if kind not in protocol.sources:
             raise UsageError(
                 f"Expected sources that the protocol '{protocol.id}' allows ({', '.join(protocol.sources)}) but got "
                 f"'{source}'; fix: another --protocol, or leave it out."
             )
     return unique
+
+
+def _is_noise(source: str) -> bool:
+    return source.startswith("noise:")
 
 
 def _recorded(outcomes: Sequence[TrialOutcome]) -> dict[str, list[RecordedRun]]:
@@ -174,7 +179,8 @@ def _load_boxes(
 
 
 def _overstatements(judgement: Judgement, names: Sequence[str], protocol: Protocol) -> list[Overstatement]:
-    gaps = (overstatement(judgement, name, protocol) for name in names)
+    # Boxes with noise are made from ground truth: what they select is no realistic number to compare with.
+    gaps = (overstatement(judgement, name, protocol) for name in names if not _is_noise(name))
     return [gap for gap in gaps if gap is not None]
 
 
