@@ -79,8 +79,7 @@ def test_overstatement_is_paired(judged):
     assert overstatement(judgement, "clip", protocol) is None
 
 
-def test_intervals_shrink_with_more_agreement(study):
-    """A source of replicates is deterministic in its seed and differs between seeds."""
+def test_replicates_depend_on_their_seed_only(study):
     runs, _, val, test = study
     protocol = load_protocol("realistic")
     boxes = ScoringBoxes({"ss": val}, {"ss": "pseudo:ss"}, test)

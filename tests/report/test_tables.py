@@ -60,7 +60,7 @@ def test_headline_orders_policies_and_marks_what_is_realistic():
     assert "Otsu" in lines[3]
 
 
-def test_a_row_fits_into_110_columns():
+def test_a_long_row_fits_into_120_columns():
     wide = changed(run="ted_loc/117/seed2", supervision="gt:test+labels:test", value=100.0, ci_high=100.0)
     assert any(
         "labels:test" in line and "100.00]" in line for line in text_of(headline_table([wide], "max_box_acc", "t"))
@@ -88,3 +88,9 @@ def test_closing_sentence(usual, realistic, differences, expected):
     assert f"{usual:.1f} %" in sentence
     assert f"{realistic:.1f} %" in sentence
     assert "'ss' pseudo-boxes" in sentence
+
+
+def test_notes_are_printed_below_once():
+    rows = [changed(note="read me"), changed(note="read me", selection="BT"), changed(val_boxes="cls", tau_from="OT")]
+    lines = text_of(headline_table(rows, "max_box_acc", "title"))
+    assert [line.strip() for line in lines if "read me" in line] == ["ss: read me."]

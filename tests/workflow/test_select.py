@@ -119,7 +119,8 @@ def test_any_folder_in_the_four_file_format_selects(dataset, trials, workspace, 
     request = SelectionRequest(SPEC, trials, (str(tmp_path / "mine"),), replicates=20)
     judged = select(dataset, request, workspace, device="cpu", figures=False, screen=SCREEN)
     assert judged.sources == ("mine",)
-    assert find(judged.rows, selection="BV", tau_from="VT").supervision == "folder:mine"
+    row = find(judged.rows, selection="BV", tau_from="VT")
+    assert (row.supervision, row.note) == ("folder:mine", "nobody vouches for the origin of these boxes")
 
 
 def test_noise_selects_but_is_not_realistic(dataset, trials, workspace):

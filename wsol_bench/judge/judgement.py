@@ -139,11 +139,15 @@ class Overstatement:
 
 
 def overstatement(judgement: Judgement, source: str, protocol: Protocol) -> Overstatement | None:
-    """Compares the common practice with the realistic number of ``source``; None where either is missing."""
+    """Compares the common practice with the headline number of ``source``.
+
+    Returns:
+        None where either is missing, and for sources that are ground truth or made from it, or need no boxes.
+    """
     metric = protocol.headline.metric
     realistic = judgement.find(source, f"{protocol.headline.selection}-{protocol.headline.threshold}", metric)
     usual = judgement.find("gt", "BT-TT", metric)
-    if source in (CLS, "gt") or realistic is None or usual is None:
+    if source == CLS or realistic is None or usual is None or not realistic[0].realistic:
         return None
     return Overstatement(
         source=source,

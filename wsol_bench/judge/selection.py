@@ -125,7 +125,7 @@ def decide(
         taus=() if threshold == "OT" else tuple(float(run.taus[index]) for index in taus),
         value=_test_value(curves, epoch, metric, taus, levels),
         supervision=book.supervision(),
-        note=_note(runs, source),
+        note=_note(runs, source, book),
     )
 
 
@@ -184,9 +184,11 @@ def _test_value(
     return float(np.mean([table[epoch, level, tau] for level, tau in zip(levels, taus, strict=True)]))
 
 
-def _note(runs: Sequence[RunScores], source: str) -> str:
+def _note(runs: Sequence[RunScores], source: str, book: firewall.Ledger) -> str:
     if source == CLS and all(len(run.val_top1) > 1 and np.ptp(run.val_top1) == 0 for run in runs):
         return "undefined: classification does not change over the epochs"
+    if any(access.source.startswith("folder:") for access in book.accesses):
+        return "nobody vouches for the origin of these boxes"
     return ""
 
 

@@ -49,9 +49,11 @@ def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol
     """Draws test accuracy over tau for each method's chosen run, with the threshold that each source freezes."""
     figure, axes = _new(1, len(judgements), figsize=(6.4 * len(judgements), 4.2), sharey=True, squeeze=False)
     level = protocol.iou_thresholds.index(protocol.selection_iou)
+    policy = f"{protocol.headline.selection}-{protocol.headline.threshold}"
+    origin = "frozen on validation" if protocol.headline.threshold == "VT" else "the best on test"
     for axis, judgement in zip(axes[0], judgements, strict=True):
         for colour, source in zip(COLOURS, [source for source in sources if source != CLS], strict=False):
-            found = judgement.find(source, "BV-VT", "max_box_acc")
+            found = judgement.find(source, policy, "max_box_acc")
             if found is None:
                 continue
             decision = found[0]
@@ -61,7 +63,7 @@ def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol
             axis.plot(run.taus, curve, color=colour, label=f"selected by {source}: {run.label}, epoch {decision.epoch}")
             axis.plot(decision.taus[0], decision.value, "o", color=colour, clip_on=False)
         axis.set_title(f"{judgement.method}: test accuracy over the threshold", loc="left")
-        axis.set_xlabel("tau (dot: frozen on validation)")
+        axis.set_xlabel(f"tau (dot: {origin})")
         axis.set_ylim(bottom=0)
         axis.legend(frameon=False, fontsize="small")
     axes[0][0].set_ylabel(f"box accuracy at IoU {protocol.selection_iou:g} [%]")

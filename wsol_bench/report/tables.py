@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from wsol_bench.judge.judgement import Overstatement
 from wsol_bench.judge.rows import ResultRow, find
@@ -61,6 +62,10 @@ def headline_table(rows: Sequence[ResultRow], metric: str, title: str) -> Table:
             style="bold" if row.realistic and row.selection == "BV" else "",
         )
         previous = row.val_boxes
+    notes = dict.fromkeys(f"{row.val_boxes}: {row.note}." for row in shown if row.note)
+    # What a row says about itself must not be lost between file and page.
+    table.caption = Text("\n".join(notes)) if notes else None
+    table.caption_justify = "left"
     return table
 
 

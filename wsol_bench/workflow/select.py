@@ -115,17 +115,13 @@ def _allowed(sources: Sequence[str], protocol: Protocol) -> list[str]:
     """Checks the sources against the protocol and drops repetitions, keeping the order."""
     unique = list(dict.fromkeys(sources))
     for source in unique:
-        kind = source if source in (CLS, GT) else GT if _is_noise(source) else "pseudo"
+        kind = CLS if source == CLS else GT if source == GT or source.startswith("noise:") else "pseudo"
         if kind not in protocol.sources:
             raise UsageError(
                 f"Expected sources that the protocol '{protocol.id}' allows ({', '.join(protocol.sources)}) but got "
                 f"'{source}'; fix: another --protocol, or leave it out."
             )
     return unique
-
-
-def _is_noise(source: str) -> bool:
-    return source.startswith("noise:")
 
 
 def _recorded(outcomes: Sequence[TrialOutcome]) -> dict[str, list[RecordedRun]]:
@@ -179,8 +175,7 @@ def _load_boxes(
 
 
 def _overstatements(judgement: Judgement, names: Sequence[str], protocol: Protocol) -> list[Overstatement]:
-    # Boxes with noise are made from ground truth: what they select is no realistic number to compare with.
-    gaps = (overstatement(judgement, name, protocol) for name in names if not _is_noise(name))
+    gaps = (overstatement(judgement, name, protocol) for name in names)
     return [gap for gap in gaps if gap is not None]
 
 
