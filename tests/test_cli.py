@@ -160,7 +160,13 @@ def test_the_version(capsys: Output) -> None:
         ("select --protocol choe2020 --val pseudo=ss", "'choe2020' allows (gt) but got 'pseudo=ss'"),
         ("annotate --split valid", "'valid' is not one of 'train', 'val', 'test'"),
         ("annotate --with sss", "Did you mean 'ss'?"),
-        ("annotate report --boxes x", "Missing option '--metadata'."),
+        ("annotate --with ss --option mode", "Expected --option name=value but got 'mode'."),
+        ("annotate report --boxes x", "Expected --metadata DIR with the manual boxes"),
+        ("annotate report", "for 'val' of critters but there are none; fix: 'wsol-bench annotate'"),
+        ("annotate show", "Expected a card beside the pseudo-boxes but there is none."),
+        ("annotate import --from x", "Missing option '--dataset'"),
+        ("annotate import --from x -d folder:name=cub", "Expected folders called train, val, test"),
+        ("annotate noise --metadata x --out y", "Expected a folder with image_ids.txt"),
         ("methods show", "Missing argument 'METHOD'."),
         ("methods show cam -d crittters", "Did you mean 'critters'?"),
         ("datasets check -d tiny-imagenet --root nope", "Expected"),
@@ -287,7 +293,11 @@ def test_lists(capsys: Output) -> None:
     assert datasets["folder"]["options"] == ["name", "frame", "class_names", "proxy_train"]
     assert datasets["folder"]["what"].endswith("Choe et al. (2020)")
     annotators = _json(capsys, "annotate", "list")["rows"]
-    assert {"name": "ss", "supervision": "none"} in annotators
+    assert {row["name"]: row["supervision"] for row in annotators} == {
+        "clip": "image-text pairs",
+        "rpn": "class-agnostic boxes of another dataset",
+        "ss": "none",
+    }
     for command in ("datasets list", "annotate list", "methods list"):
         assert main(command.split()) == 0
         assert "  " in capsys.readouterr().out
@@ -367,6 +377,20 @@ def test_boxes_are_compared_with_ground_truth(capsys: Output, tmp_path: Path) ->
     assert found["mean_iou"] == 50.0 and found["n"] == 2
     assert main(["annotate", "report", "--boxes", "mine", "--metadata", "gt", "--frame", "100"]) == 0
     assert "50.00" in capsys.readouterr().out
+
+
+def test_boxes_are_imported_and_shaken(capsys: Output, tmp_path: Path) -> None:
+    sizes = {"a": (100, 100), "b": (100, 100)}
+    found = BoxSet.from_mapping({image_id: [(10, 10, 49, 49)] for image_id in sizes}, sizes)
+    write_four_file(tmp_path / "mine" / "val", ids=found.ids, labels=np.array([0, 1]), boxes=found)
+    rows = _json(capsys, "annotate", "import", "--from", "mine", "-d", "folder:name=cub", "--name", "mine")["rows"]
+    assert [(row["set"], row["split"], row["images"]) for row in rows] == [("mine", "val", 2)]
+    assert main(["annotate", "import", "--from", "mine", "-d", "folder:name=cub", "--name", "mine"]) == 0
+    assert "'select -d folder:name=cub --val pseudo=mine' uses them" in capsys.readouterr().out
+    noisy = ("annotate", "noise", "--metadata", "mine/val", "--out", "noisy", "--level", "25", "--level", "50")
+    rows = _json(capsys, *noisy)["rows"]
+    assert [row["level"] for row in rows] == [25, 50] and (tmp_path / "noisy" / "metadata_noise_25" / "val").is_dir()
+    assert "above 0 and up to 0.5" in _error(capsys, *noisy[:-1], "80")
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import Final
 
 EXTRAS: Final = {
     "filelock": "train",
+    "open_clip": "clip",
+    "safetensors": "train",
     "timm": "train",
     "torch": "train",
     "torchvision": "train",

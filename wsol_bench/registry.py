@@ -284,6 +284,8 @@ DATASETS.register_lazy("critters", "wsol_bench.datasets.critters.dataset:Critter
 DATASETS.register_lazy("tiny-imagenet", "wsol_bench.datasets.tiny_imagenet:TinyImageNet")
 DATASETS.register_lazy("folder", "wsol_bench.datasets.four_file_dataset:FourFileDataset")
 ANNOTATORS.register_lazy("ss", "wsol_bench.annotators.selective_search:SelectiveSearch")
+ANNOTATORS.register_lazy("rpn", "wsol_bench.annotators.region_proposals:RegionProposals")
+ANNOTATORS.register_lazy("clip", "wsol_bench.annotators.clip:ClipBoxes")
 METRICS.register_lazy("box_acc", "wsol_bench.metrics.box_acc:BoxAccuracy")
 METRICS.register_lazy("corloc", "wsol_bench.metrics.corloc:CorLoc")
 METRICS.register_lazy("error_types", "wsol_bench.metrics.error_types:ErrorTypes")

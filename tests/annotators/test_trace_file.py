@@ -38,7 +38,7 @@ def examples() -> list[AnnotatedImage]:
     ]
     ids = ["a/1.png", "with, comma and späce.jpg", "b", "c" * 90]
     return [
-        AnnotatedImage(image_id, np.zeros(4, np.int32), Fallback.EMPTY_MASK)
+        AnnotatedImage(image_id, np.zeros(4, np.int32), Fallback.EMPTY_MASK, map=np.eye(3, 5, dtype=np.float16))
         if funnel is None
         else AnnotatedImage(image_id, funnel.box, funnel.fallback, funnel)
         for image_id, funnel in zip(ids, funnels, strict=True)
@@ -51,6 +51,10 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     for before, after in zip(examples(), read_trace(path), strict=True):
         assert (before.image_id, before.fallback) == (after.image_id, after.fallback)
         assert before.box.tolist() == after.box.tolist()
+        assert (before.map is None) == (after.map is None)
+        if before.map is not None and after.map is not None:
+            np.testing.assert_array_equal(before.map, after.map)
+            assert after.map.dtype == np.float16
         if before.funnel is None or after.funnel is None:
             assert before.funnel is after.funnel
             continue

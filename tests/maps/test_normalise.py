@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from wsol_bench.errors import UsageError
-from wsol_bench.maps.normalise import clean, min_max, quantise, resize_map
+from wsol_bench.maps.normalise import clean, min_max, quantise, resize_map, score_maps
 
 FLOATS = pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 Step = Callable[..., np.ndarray]
@@ -126,3 +126,16 @@ def test_no_map_at_all(step: Step) -> None:
 @pytest.fixture
 def maps() -> np.ndarray:
     return np.random.default_rng(3).random((3, 7, 9))
+
+
+def test_maps_are_interpolated_between_pixel_centres() -> None:
+    rng = np.random.default_rng(0)
+    native, frame = rng.random((3, 4, 6)), 16
+    rows = np.clip((np.arange(frame) + 0.5) * 4 / frame - 0.5, 0, 3)
+    columns = np.clip((np.arange(frame) + 0.5) * 6 / frame - 0.5, 0, 5)
+    for one, got in zip(native, score_maps(native, frame), strict=True):
+        along_x = np.stack([np.interp(columns, np.arange(6), row) for row in one])
+        large = np.stack([np.interp(rows, np.arange(4), column) for column in along_x.T], axis=1)
+        np.testing.assert_allclose(got, (large - large.min()) / np.ptp(large), atol=1e-6)
+        assert got.min() == 0.0
+        assert got.max() == 1.0

@@ -11,9 +11,10 @@ import torch
 import torchvision
 from torch import nn
 
+from wsol_bench.checksum import sha256_of
 from wsol_bench.errors import DataError, UsageError
 from wsol_bench.models.backbones import Backbone, build_backbone
-from wsol_bench.models.weights import load_state, sha256_of, without_pretrained
+from wsol_bench.models.weights import load_state, without_pretrained
 
 Wrap = Callable[[dict[str, torch.Tensor]], Any]
 

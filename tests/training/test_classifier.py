@@ -9,12 +9,11 @@ from tiny_trial import make_config
 
 from wsol_bench.annotators.base import ScoringClassifier
 from wsol_bench.errors import RecordError
-from wsol_bench.maps.normalise import quantise
+from wsol_bench.maps.normalise import quantise, score_maps
 from wsol_bench.maps.sweep import sweep_largest
 from wsol_bench.records.run_record import RunRecord, read_record
 from wsol_bench.training.classifier import TrainedClassifier
 from wsol_bench.training.loop import TrialData, run_trial
-from wsol_bench.training.recorder import score_maps
 from wsol_bench.training.trial_folder import TrialFolder
 
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ from wsol_bench.methods.cam import CAM
 from wsol_bench.records.run_record import NO_CLASS, RunRecord
 from wsol_bench.training.batches import normalise
 from wsol_bench.training.loop import TrialData
-from wsol_bench.training.recorder import record_split, score_maps
+from wsol_bench.training.recorder import record_split
 
 CPU = torch.device("cpu")
 
@@ -106,19 +106,6 @@ def test_random_maps_of_any_scale() -> None:
     maps = np.cumsum(rng.normal(size=(30, 5, 7)), axis=2).astype(np.float32) * 10.0 ** rng.integers(-6, 6, (30, 1, 1))
     logits = rng.normal(size=(30, 9)).astype(np.float32)
     _assert_as_slow(_record_of(maps.astype(np.float32), logits), maps.astype(np.float32), logits)
-
-
-def test_maps_are_interpolated_between_pixel_centres() -> None:
-    rng = np.random.default_rng(0)
-    native, frame = rng.random((3, 4, 6)), 16
-    rows = np.clip((np.arange(frame) + 0.5) * 4 / frame - 0.5, 0, 3)
-    columns = np.clip((np.arange(frame) + 0.5) * 6 / frame - 0.5, 0, 5)
-    for one, got in zip(native, score_maps(native, frame), strict=True):
-        along_x = np.stack([np.interp(columns, np.arange(6), row) for row in one])
-        large = np.stack([np.interp(rows, np.arange(4), column) for column in along_x.T], axis=1)
-        np.testing.assert_allclose(got, (large - large.min()) / np.ptp(large), atol=1e-6)
-        assert got.min() == 0.0
-        assert got.max() == 1.0
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e6, 1 / 3, np.nan, np.inf, -np.inf])

@@ -77,9 +77,16 @@ def read_masks(path: Path, ids: tuple[str, ...], index: Mapping[str, int], *, ne
     An empty path or ``None`` means that there is no such file.
 
     Raises:
-        DataError: a line is malformed, a path climbs out of the root, an id is unknown or has no line.
+        DataError: a line is malformed or a box, a path climbs out of the root, an id is unknown or has no line.
     """
     lines = MetadataLines.read(path)
+    numbers = lines.rows[0].rsplit(",", 4)[1:] if len(lines) else []
+    if len(numbers) == 4 and all(field.strip().isdigit() for field in numbers):
+        lines.fail(
+            0,
+            f"Expected masks 'id,mask,ignore' but got the box '{lines.rows[0]}'; fix: if this dataset is annotated "
+            "with boxes, read it as boxes.",
+        )
     cut = lines.split("id,mask,ignore")
     positions = lines.known_positions([fields[0] for fields in cut], index)
     if need_masks:

@@ -126,6 +126,11 @@ def parse_source(text: str, *, dataset: str, pseudo_roots: Sequence[Path] = ()) 
     )
 
 
+def released_annotator(folder: Path) -> str | None:
+    """Returns ``ss``, ``rpn`` or ``clip`` for a folder of the boxes released with the realistic protocol, else None."""
+    return next((_RELEASED[part] for part in reversed(folder.resolve().parts) if part in _RELEASED), None)
+
+
 def named_sources(dataset: str, pseudo_roots: Sequence[Path]) -> dict[str, Path]:
     """Returns the named pseudo-boxes of a dataset and their folders, ``{"ss": <root>/<dataset>/ss}``."""
     found: dict[str, Path] = {}
@@ -217,10 +222,10 @@ def _of_noise(text: str) -> AnnotationSource:
 
 
 def _of_folder(folder: Path, dataset: str) -> AnnotationSource:
-    parts = [part for part in folder.resolve().parts if part not in _SPLITS and part.casefold() != dataset.casefold()]
-    released = next((_RELEASED[part] for part in reversed(parts) if part in _RELEASED), None)
+    released = released_annotator(folder)
     if released is not None:
         return AnnotationSource("pseudo", released, folder)
+    parts = [part for part in folder.resolve().parts if part not in _SPLITS and part.casefold() != dataset.casefold()]
     return AnnotationSource("folder", parts[-1], folder)
 
 

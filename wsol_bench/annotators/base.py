@@ -126,12 +126,14 @@ class AnnotatedImage:
         box: ``[4]`` int32, ``x0, y0, x1, y1`` inclusive, in frame pixels; ``0, 0, 0, 0`` where nothing was found.
         fallback: how the box was chosen.
         funnel: the steps that led to it, for annotators that filter proposals.
+        map: ``[h, w]`` float16 in [0, 1], low resolution, for annotators that threshold a map.
     """
 
     image_id: str
     box: NDArray[np.int32]
     fallback: Fallback = Fallback.NONE
     funnel: FunnelOutcome | None = None
+    map: NDArray[np.float16] | None = None
 
 
 class AnnotatorOptions(BaseModel):
@@ -191,7 +193,7 @@ class Annotator(ABC):
         name: the registered name, also the folder's.
         version: changes whenever the same input may get another box.
         supervision: what the box source has seen beyond the class labels of the training split: ``none``,
-            ``boxes of COCO``, ``image-text pairs``.
+            ``class-agnostic boxes of another dataset``, ``image-text pairs``.
         needs_classifier: whether :attr:`AnnotatorContext.classifier` must be there.
         Options: what can be configured.
 
@@ -238,6 +240,15 @@ class Annotator(ABC):
                 f"Expected a classifier for the annotator '{self.name}', which scores boxes with it, but got none."
             )
         return self.context.classifier
+
+    @classmethod
+    def options_for(cls, dataset: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the user's options, completed by those that suit a dataset, given by its name."""
+        return dict(given)
+
+    def supervised_by(self) -> str:
+        """Returns the supervision, down to the weights that were loaded."""
+        return self.supervision
 
     def weights(self) -> dict[str, str]:
         """Returns ``{name: sha256}`` of every weights file that the annotator itself loaded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,10 @@ class Recipe(BaseModel):
     ) -> Recipe:
         """Builds the recipe of an annotator at work on the images ``ids`` with class ``labels`` ``[N]``."""
         classifier = annotator.context.classifier
-        lines = "".join(f"{image_id},{label}\n" for image_id, label in zip(ids, labels.tolist(), strict=True))
         return cls(
             annotator=annotator.name,
             annotator_version=annotator.version,
-            supervision=annotator.supervision,
+            supervision=annotator.supervised_by(),
             options=annotator.options.model_dump(mode="json"),
             weights=annotator.weights(),
             classifier=None if classifier is None else classifier.identity,
@@ -83,7 +82,7 @@ class Recipe(BaseModel):
             dataset_version=dataset_version,
             split=split,
             images=len(ids),
-            ids_sha256=hashlib.sha256(lines.encode()).hexdigest(),
+            ids_sha256=ids_sha256(ids, labels),
             frame=frame,
         )
 
@@ -101,6 +100,7 @@ class Card(BaseModel):
         localization_sha256: hash of ``localization.txt`` and ``image_sizes.txt``.
         made_with: version of wsol-bench.
         quality: comparison with ground truth, once the judge made one.
+        notes: what a reader of boxes that were not made here must know.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -113,6 +113,31 @@ class Card(BaseModel):
     localization_sha256: str
     made_with: str
     quality: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        localization_sha256: str,
+        *,
+        fallbacks: dict[str, int],
+        boxes_per_image: dict[str, float] | None = None,
+        keep_rates: dict[str, float] | None = None,
+        no_peak: int = 0,
+        notes: tuple[str, ...] = (),
+    ) -> Card:
+        """Returns a card of this version of wsol-bench."""
+        return cls(
+            recipe=recipe,
+            boxes_per_image=boxes_per_image or {},
+            keep_rates=keep_rates or {},
+            fallbacks=fallbacks,
+            no_peak=no_peak,
+            localization_sha256=localization_sha256,
+            made_with=f"wsol-bench {wsol_bench.__version__}",
+            notes=notes,
+        )
 
     def as_yaml(self) -> str:
         """Returns the text of the file; equal cards give equal text."""
@@ -167,6 +192,12 @@ def add_quality(folder: Path, quality: Mapping[str, Any]) -> Card:
     return card
 
 
+def ids_sha256(ids: Sequence[str], labels: NDArray[np.int64]) -> str:
+    """Returns the hash of image ids and class labels ``[N]``, in order."""
+    lines = "".join(f"{image_id},{label}\n" for image_id, label in zip(ids, labels.tolist(), strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def boxes_sha256(folder: Path) -> str:
     """Returns the hash of ``localization.txt`` and ``image_sizes.txt``.
 
@@ -204,8 +235,9 @@ class Statistics:
     def card(self, recipe: Recipe, localization_sha256: str) -> Card:
         """Returns the card of the images added so far."""
         steps = list(self.boxes)
-        return Card(
-            recipe=recipe,
+        return Card.of(
+            recipe,
+            localization_sha256,
             boxes_per_image={step: round(self.boxes[step] / self.images, 3) for step in steps},
             keep_rates={
                 after: round(self.boxes[after] / max(self.boxes[before], 1), 4)
@@ -213,6 +245,4 @@ class Statistics:
             },
             fallbacks={kind.value: self.fallbacks[kind.value] for kind in Fallback},
             no_peak=self.no_peak,
-            localization_sha256=localization_sha256,
-            made_with=f"wsol-bench {wsol_bench.__version__}",
         )

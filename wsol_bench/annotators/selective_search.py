@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, ClassVar, Literal
@@ -20,14 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from wsol_bench.annotators.base import AnnotatedImage, Annotator, AnnotatorContext, ImageDone, Proposals
-from wsol_bench.annotators.pointing_game import FunnelOptions, ProposalFunnel
+from wsol_bench.annotators.base import AnnotatorContext, Proposals
+from wsol_bench.annotators.pointing_game import FunnelOptions
+from wsol_bench.annotators.proposal_annotator import ProposalAnnotator
 from wsol_bench.errors import UsageError
 
 Mode = Literal["fast", "quality"]
 
 
-class SelectiveSearch(Annotator):
+class SelectiveSearch(ProposalAnnotator):
     """Selective search proposals; the classifier ranks them, its class map points, and its score chooses.
 
     Images are searched at the side of the frame, also where that is below the 224 pixels of the protocol. Enlarging
@@ -38,7 +39,6 @@ class SelectiveSearch(Annotator):
     name: ClassVar[str] = "ss"
     version: ClassVar[str] = "1"
     supervision: ClassVar[str] = "none"
-    needs_classifier: ClassVar[bool] = True
 
     class Options(FunnelOptions):
         """Options of selective search and of the funnel."""
@@ -52,22 +52,7 @@ class SelectiveSearch(Annotator):
 
     def __init__(self, context: AnnotatorContext, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(context, options)
-        self._funnel = ProposalFunnel(self.classifier, self.options, context.batch_size)
         self._pool: ProcessPoolExecutor | None = None
-
-    def annotate(
-        self,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        ids: Sequence[str],
-        on_image: ImageDone | None = None,
-    ) -> list[AnnotatedImage]:
-        """Proposes, filters and scores; proposals of later images are made while earlier ones are scored."""
-        outcomes = self._funnel.run(images, labels, self._proposals(images), on_image)
-        return [
-            AnnotatedImage(image_id, outcome.box, outcome.fallback, outcome)
-            for image_id, outcome in zip(ids, outcomes, strict=True)
-        ]
 
     def close(self) -> None:
         """Ends the worker processes."""
@@ -75,7 +60,8 @@ class SelectiveSearch(Annotator):
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def _proposals(self, images: NDArray[np.uint8]) -> Iterator[Proposals]:
+    def proposals(self, images: NDArray[np.uint8]) -> Iterator[Proposals]:
+        """Searches in worker processes: later images are searched while earlier ones are scored."""
         search = functools.partial(propose, mode=self.options.mode, search_side=self.options.search_side)
         if self.context.workers <= 1:
             yield from map(search, images)

@@ -196,6 +196,11 @@ class PseudoBoxWriter:
             return False
 
 
+def has_trace(folder: Path) -> bool:
+    """Whether the steps of the annotator are kept beside a folder of boxes."""
+    return _read_plan(trace_folder(folder)) is not None
+
+
 def read_annotated(folder: Path) -> Iterator[AnnotatedImage]:
     """Yields the annotated images of a split with the steps of their funnel, in order, chunk by chunk.
 

@@ -1,4 +1,4 @@
-"""Annotated images as one ``.npz`` file: boxes, and all that the funnel saw, ragged arrays side by side."""
+"""Annotated images as one ``.npz`` file: boxes, maps, and all that the funnel saw, ragged arrays side by side."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ def write_trace(path: Path, annotated: Sequence[AnnotatedImage]) -> None:
         "top": np.concatenate([np.zeros(0), *(funnel.top for funnel in present)]).astype(np.bool_),
         "hits": np.concatenate([np.zeros(0), *(funnel.hits for funnel in present)]).astype(np.bool_),
         "numbers": np.array([_numbers(funnel) for funnel in funnels], dtype=np.int32).reshape(-1, 8),
+        "map_shapes": np.array(
+            [(0, 0) if image.map is None else image.map.shape for image in annotated], dtype=np.int32
+        ).reshape(-1, 2),
+        "maps": np.concatenate([np.zeros(0), *(one.map.ravel() for one in annotated if one.map is not None)]).astype(
+            np.float16
+        ),
     }
     with whole_file(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
@@ -53,6 +59,7 @@ def read_trace(path: Path) -> list[AnnotatedImage]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        arrays["map_offsets"] = np.concatenate([[0], np.cumsum(arrays["map_shapes"].prod(axis=1))])
         return [_image(arrays, row) for row in range(len(arrays["ids"]))]
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
@@ -81,8 +88,11 @@ def _image(arrays: dict[str, NDArray[np.generic]], row: int) -> AnnotatedImage:
     box = arrays["boxes"][row].astype(np.int32)
     frame, x, y, best_ranked, final, proposed, cleaned, has_objectness = arrays["numbers"][row].tolist()
     image_id = str(arrays["ids"][row])
+    height, width = arrays["map_shapes"][row].tolist()
+    values = arrays["maps"][slice(*arrays["map_offsets"][row : row + 2].tolist())]
+    map_ = values.astype(np.float16).reshape(height, width) if len(values) else None
     if frame == 0:
-        return AnnotatedImage(image_id, box, fallback)
+        return AnnotatedImage(image_id, box, fallback, map=map_)
     pool = slice(*arrays["offsets"][row : row + 2].tolist())
     funnel = FunnelOutcome(
         frame=frame,
@@ -98,4 +108,4 @@ def _image(arrays: dict[str, NDArray[np.generic]], row: int) -> AnnotatedImage:
         proposed=proposed,
         cleaned=cleaned,
     )
-    return AnnotatedImage(image_id, box, fallback, funnel)
+    return AnnotatedImage(image_id, box, fallback, funnel, map_)

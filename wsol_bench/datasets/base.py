@@ -81,6 +81,10 @@ class Dataset(ABC):
         firewall.read("gt", split)
         return self._read_ground_truth(split)
 
+    def has_ground_truth(self, split: str) -> bool:
+        """Whether there are manual boxes of a split at all; asking reads none."""
+        return True
+
     def image_sizes(self, split: str, indices: Sequence[int] | None = None) -> NDArray[np.int32]:
         """Returns original widths and heights ``[N, 2]``, of all images of a split or of those at ``indices``.
 

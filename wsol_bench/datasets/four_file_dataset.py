@@ -110,6 +110,11 @@ class FourFileDataset(Dataset):
         """Returns a hash over the split and the sizes and times of its files."""
         return f"{super().fingerprint(split)}-{files_fingerprint(self.root, self.split(split).ids)}"
 
+    def has_ground_truth(self, split: str) -> bool:
+        """Whether the split's metadata list boxes or masks."""
+        path = self._metadata / self.split(split).name / LOCALIZATION
+        return path.is_file() and path.stat().st_size > 0
+
     def _read_ground_truth(self, split: str) -> BoxSet:
         ids = self.split(split).ids
         boxes = read_four_file(self._metadata / split, kind="boxes").boxes

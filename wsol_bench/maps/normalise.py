@@ -1,7 +1,8 @@
 """From the raw output of a localiser to the 8-bit map that is thresholded.
 
-The order is ``clean``, ``resize_map``, ``min_max``, ``quantise``. Some published code normalises before it resizes;
-swap the two calls for that. All functions take ``[H, W]`` or ``[N, H, W]`` and return the same rank.
+The order is ``clean``, ``resize_map``, ``min_max`` (these three are ``score_maps``), ``quantise``. Some published
+code normalises before it resizes; swap the two calls for that. All functions take ``[H, W]`` or ``[N, H, W]`` and
+return the same rank.
 """
 
 from __future__ import annotations
@@ -127,6 +128,23 @@ def quantise(maps: NDArray[Any]) -> NDArray[np.uint8]:
         scaled *= 255
         np.copyto(target, scaled, casting="unsafe")
     return levels
+
+
+def score_maps(maps: NDArray[Any], frame: int) -> NDArray[np.float64]:
+    """Turns maps of any scale into score maps: clean, resize, min-max (metrics spec, section 2).
+
+    Args:
+        maps: ``[B, h, w]`` float; NaN counts as 0, infinities as 1 and 0.
+        frame: side S of the square in which maps are scored.
+
+    Returns:
+        ``[B, S, S]`` in [0, 1], with both ends reached; all zeros for a constant map.
+    """
+    finite = clean(maps)
+    scores = min_max(resize_map(finite, (frame, frame)))
+    # Interpolation can leave a trace of rounding in a constant map, which the stretch would blow up to a full one.
+    scores[finite.min(axis=(1, 2)) == finite.max(axis=(1, 2))] = 0.0
+    return scores
 
 
 @functools.cache

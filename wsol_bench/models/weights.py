@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from wsol_bench.checksum import sha256_of
 from wsol_bench.errors import DataError, UsageError
 
 StateDict = dict[str, torch.Tensor]
@@ -94,24 +94,41 @@ def read_torch_file(path: Path, device: torch.device | str = "cpu") -> Any:
         raise DataError(f"Expected a file written by PyTorch but it cannot be read ({reason}).", path) from error
 
 
-def sha256_of(path: Path) -> str:
-    """Returns the hexadecimal SHA-256 of a file, read in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def checked_file(source: str, known: str) -> Path:
+    """Returns the path of ``FILE`` or ``FILE@sha256:<hex>``, whose checksum is verified.
 
+    Args:
+        source: what the user wrote.
+        known: what could have been written instead of a file, for the error.
 
-def _read_file(source: str) -> StateDict:
+    Raises:
+        DataError: there is no such file, or it has another checksum.
+    """
     name, _, expected = source.partition("@sha256:")
     path = Path(name).expanduser()
     if not path.is_file():
-        raise DataError(
-            "Expected weights to be 'none', 'torchvision', 'timm:<model>' or a file, but this file does not exist.",
-            path,
-        )
+        raise DataError(f"Expected weights to be {known} or a file, but this file does not exist.", path)
     if expected:
         actual = sha256_of(path)
         if actual != expected.lower():
             raise DataError(f"Expected sha256 {expected} but the file has {actual}; fix: download it again.", path)
+    return path
+
+
+def failed_fetch(what: str, error: Exception, fix: str) -> UsageError:
+    """Returns the error for weights that could not be fetched.
+
+    Args:
+        what: which weights.
+        error: what the library raised.
+        fix: how to do without a network here.
+    """
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return UsageError(f"Expected to load the weights {what} but it failed ({reason}). Without a network: {fix}.")
+
+
+def _read_file(source: str) -> StateDict:
+    path = checked_file(source, "'none', 'torchvision', 'timm:<model>'")
     loaded = read_torch_file(path)
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
@@ -134,11 +151,10 @@ def _fetch(load: Callable[[], StateDict], source: str) -> StateDict:
     # torch.hub raises OSErrors (URLError) and RuntimeErrors (checksum), timm RuntimeErrors (unknown model), and the
     # HTTP client below timm classes of its own; whatever it is, the way out is the same.
     except Exception as error:
-        raise UsageError(
-            f"Expected to load the weights '{source}' but it failed ({type(error).__name__}: {error}). Without a "
-            "network: fetch the checkpoint elsewhere and pass its file as weights=FILE, or train from scratch with "
-            "weights=none."
-        ) from error
+        fix = (
+            "fetch the checkpoint elsewhere and pass its file as weights=FILE, or train from scratch with weights=none"
+        )
+        raise failed_fetch(f"'{source}'", error, fix) from error
 
 
 def _timm_state(model: str) -> StateDict:

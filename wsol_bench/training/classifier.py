@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wsol_bench.checksum import sha256_of
 from wsol_bench.methods.base import Method
-from wsol_bench.models.weights import sha256_of
 from wsol_bench.training.batches import normalise
 from wsol_bench.training.config import TrialConfig
 from wsol_bench.training.training_state import load_method

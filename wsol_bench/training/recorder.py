@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from wsol_bench.datasets.packed import PackedSplit
 from wsol_bench.maps.curves import BoxCurves
-from wsol_bench.maps.normalise import clean, min_max, quantise, resize_map
+from wsol_bench.maps.normalise import clean, min_max, quantise, score_maps
 from wsol_bench.maps.otsu import otsu_boxes
 from wsol_bench.maps.peak import peaks
 from wsol_bench.maps.sweep import sweep_largest
@@ -72,23 +71,6 @@ def record_split(
         frame=frame,
         maps=np.concatenate([part.maps for part in parts if part.maps is not None]) if keep_maps else None,
     )
-
-
-def score_maps(maps: NDArray[Any], frame: int) -> NDArray[np.float64]:
-    """Turns maps of any scale into score maps: clean, resize, min-max (metrics spec, section 2).
-
-    Args:
-        maps: ``[B, h, w]`` float; NaN counts as 0, infinities as 1 and 0.
-        frame: side S of the square in which maps are scored.
-
-    Returns:
-        ``[B, S, S]`` in [0, 1], with both ends reached; all zeros for a constant map.
-    """
-    finite = clean(maps)
-    scores = min_max(resize_map(finite, (frame, frame)))
-    # Interpolation can leave a trace of rounding in a constant map, which the stretch would blow up to a full one.
-    scores[finite.min(axis=(1, 2)) == finite.max(axis=(1, 2))] = 0.0
-    return scores
 
 
 class _Part:

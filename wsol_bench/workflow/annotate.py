@@ -1,4 +1,4 @@
-"""Makes pseudo-boxes for a split: trains the classifier that filters them, runs the annotator, stores the result."""
+"""Makes pseudo-boxes for a split: trains the classifier that filters proposals, annotates, stores the boxes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def pseudo_boxes_ready(dataset: Dataset, request: AnnotationRequest, workspace: 
         "split": request.split,
     }
     if request.options:
-        expected["options"] = annotator_class.Options.parse(request.options).model_dump(mode="json")
+        options = annotator_class.options_for(dataset.name, request.options)
+        expected["options"] = annotator_class.Options.parse(options).model_dump(mode="json")
     return problem_with(request.folder(workspace, dataset), expected) is None
 
 
@@ -77,15 +78,17 @@ def annotate(
 ) -> Card:
     """Makes the boxes, or goes on where an earlier call was stopped; returns the card.
 
-    The classifier is a trial like any other (the recipe of CAM, seed 0), trained with class labels only; its weights
-    are those of the best validation classification accuracy.
+    The classifier, for annotators that need one, is a trial like any other (the recipe of CAM, seed 0), trained with
+    class labels only; its weights are those of the best validation classification accuracy.
 
     Raises:
         UsageError: the annotator or an option is unknown.
         RecordError: the classifier could not be trained.
     """
     annotator_class: type[Annotator] = ANNOTATORS.get(request.annotator)
-    classifier = _classifier(dataset, request, workspace, device, on_bad_image, screen)
+    classifier = None
+    if annotator_class.needs_classifier:
+        classifier = _classifier(dataset, request, workspace, device, on_bad_image, screen)
     with screen.bar(f"packing {request.split} of {dataset.name}") as progress:
         images = pack(
             dataset,
@@ -95,8 +98,14 @@ def annotate(
             on_bad_image=on_bad_image,
             progress=progress,
         )
-    context = AnnotatorContext(class_names=dataset.class_names, classifier=classifier, workers=request.workers)
-    with annotator_class(context, request.options) as annotator:
+    context = AnnotatorContext(
+        class_names=dataset.class_names,
+        classifier=classifier,
+        workers=request.workers,
+        device=str(pick_device(device)),
+    )
+    options = annotator_class.options_for(dataset.name, request.options or {})
+    with annotator_class(context, options) as annotator:
         recipe = Recipe.of(
             annotator,
             dataset=dataset.name,

@@ -40,13 +40,9 @@ def write_sheet(dataset: Dataset, split: str, count: int, boxes: Sequence[str], 
         UsageError: ``count`` is not positive, a source is unknown or given twice, or ``out`` has another suffix.
         DataError: an image or a box file cannot be read.
     """
-    suffix = out.suffix.lower()
-    if suffix not in _FORMATS:
-        raise unknown_choice("the suffix of --out", suffix or out.name, _FORMATS)
-    if count < 1:
-        raise UsageError(f"Expected --count of at least 1 but got {count}.")
+    check_suffix(out)
     part = dataset.split(split)
-    rows = np.unique(np.linspace(0, len(part) - 1, min(count, len(part))).round().astype(int)).tolist()
+    rows = spread_rows(len(part), count)
     ids = [part.ids[row] for row in rows]
     drawn: dict[str, list[NDArray[np.int32]]] = {}
     for text in boxes:
@@ -61,10 +57,34 @@ def write_sheet(dataset: Dataset, split: str, count: int, boxes: Sequence[str], 
         drawn,
         [dataset.class_names[part.labels[row]] for row in rows],
     )
-    _save(sheet, out, _FORMATS[suffix])
+    save_sheet(sheet, out)
     return len(rows)
 
 
-def _save(sheet: Image.Image, out: Path, kind: str) -> None:
+def spread_rows(total: int, count: int) -> list[int]:
+    """Returns up to ``count`` row numbers spread evenly over ``0..total - 1``.
+
+    Raises:
+        UsageError: ``count`` is not positive.
+    """
+    if count < 1:
+        raise UsageError(f"Expected --count of at least 1 but got {count}.")
+    rows: list[int] = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
+    return rows
+
+
+def check_suffix(out: Path) -> None:
+    """Refuses a picture that is not to be ``.png`` or ``.jpg``, before any work is done.
+
+    Raises:
+        UsageError: it has another suffix.
+    """
+    if out.suffix.lower() not in _FORMATS:
+        raise unknown_choice("the suffix of --out", out.suffix.lower() or out.name, _FORMATS)
+
+
+def save_sheet(sheet: Image.Image, out: Path) -> None:
+    """Writes a sheet, whole or not at all."""
+    check_suffix(out)
     with whole_file(out) as temporary:
-        sheet.save(temporary, format=kind)
+        sheet.save(temporary, format=_FORMATS[out.suffix.lower()])

@@ -21,6 +21,7 @@ from wsol_bench.datasets.critters.shapes import Bounds, Pose, around
 _LAYOUT, _GROUND, _CLUTTER, _CRITTER, _MARK, _FRONT, _WORDS = range(7)
 _MARGIN = 0.015
 _SMALLEST_MARK = 0.13
+_DESERTED = ("a photo of a deserted place", "a deserted place", "an empty scene", "things lying")
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Scene:
         y = _outward(layout, _MARGIN - scale * y0, 1.0 - _MARGIN - scale * y1)
         return cls(key, label, ground, anatomy, replace(turned, x=x, y=y, scale=scale), height)
 
-    def render(self, size: int) -> Picture:
-        """Paints the scene on ``size x size`` pixels."""
+    def render(self, size: int, *, deserted: bool = False) -> Picture:
+        """Paints the scene on ``size x size`` pixels; a ``deserted`` one is the same place without the critter."""
         canvas = Canvas(size)
         ground = Draws(*self.key, _GROUND)
         family = GROUNDS[self.ground]
@@ -86,8 +87,9 @@ class Scene:
         dark, middle, light = ((r * tint[0], g * tint[1], b * tint[2]) for r, g, b in family.colours)
         family.fill(canvas, ground, (dark, middle, light))
         scatter(canvas, Draws(*self.key, _CLUTTER))
-        self._critter(canvas)
-        self._front(canvas)
+        if not deserted:
+            self._critter(canvas)
+            self._front(canvas)
         grain(canvas, ground, 0.16)
         return Picture(canvas.pixels(), canvas.owner)
 
@@ -105,6 +107,10 @@ class Scene:
         if form == 2:
             return f"a photo of {_a(colour)} {adjective} critter with {_a(pattern)} body {place}"
         return f"{_a(adjective)} critter, {feature}, {pattern} and {colour}, {place}"
+
+    def caption_deserted(self) -> str:
+        """Returns a sentence that is true of the place without the critter."""
+        return f"{Draws(*self.key, _WORDS).choice(_DESERTED)} {GROUNDS[self.ground].place}"
 
     def mark_circle(self) -> tuple[float, float, float]:
         """Returns centre and radius, in canvas coordinates, of a circle that holds the mark of any class."""

@@ -1,0 +1,107 @@
+"""The image tower of an open_clip ViT, token by token: features, attention, and a gradient where one is wanted.
+
+Works on the library's own modules, block by block; nothing of it is patched or copied, no hook is left behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wsol_bench.errors import UsageError
+
+
+class ClipImageTower(nn.Module):
+    """A frozen ViT image tower.
+
+    Args:
+        visual: the image tower of an open_clip model.
+        mean: channel means of its input, for pixel values in [0, 1].
+        std: channel deviations, likewise.
+
+    Attributes:
+        side: side of the square input in pixels.
+        grid: patches along each side of it.
+
+    Raises:
+        UsageError: the tower is no plain ViT (a ResNet, a timm model, attentional pooling).
+    """
+
+    def __init__(self, visual: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+        attentions = [getattr(block, "attn", None) for block in blocks or ()]
+        plain = bool(attentions) and all(isinstance(one, nn.MultiheadAttention) for one in attentions)
+        if not plain or getattr(visual, "attn_pool", None) is not None:
+            raise UsageError(
+                f"Expected a CLIP model with a plain ViT image tower but got {type(visual).__name__}; fix: a model "
+                "such as ViT-B-16-quickgelu."
+            )
+        self.visual: Any = visual.eval().requires_grad_(False)
+        self.blocks: Any = blocks
+        self.mean_std = mean, std
+        side, patch = _first(visual.image_size), _first(visual.patch_size)
+        self.side = side
+        self.grid = side // patch
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Resizes uint8 images ``[B, S, S, 3]`` to the tower's side (bicubic, antialiased) and normalises them."""
+        pixels = images.permute(0, 3, 1, 2).float()
+        if pixels.shape[-1] != self.side:
+            size = (self.side, self.side)
+            pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
+        mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in self.mean_std)
+        return (pixels / 255 - mean) / std
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Returns the tokens ``[B, 1 + grid ** 2, width]`` that enter the first block, the class token first."""
+        visual = self.visual
+        patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
+        token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        tokens: Tensor = visual.ln_pre(torch.cat([token, patches], dim=1) + visual.positional_embedding)
+        return tokens
+
+    def block(self, index: int, tokens: Tensor, *, attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Runs one block on ``[B, N, width]``; with ``attention`` also its weights, averaged over the heads."""
+        block = self.blocks[index]
+        return self.after_norm(index, tokens, block.ln_1(tokens), attention=attention)
+
+    def after_norm(
+        self, index: int, tokens: Tensor, normed: Tensor, *, attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Runs a block from the output ``normed`` of its first layer norm on, the point where CLIP-ES differentiates.
+
+        Args:
+            index: number of the block, from 0; negative ones count from the end.
+            tokens: ``[B, N, width]``, what entered the block.
+            normed: ``[B, N, width]``, ``ln_1(tokens)``.
+            attention: also return the attention weights.
+
+        Returns:
+            Tokens ``[B, N, width]``, and the weights ``[B, N, N]`` (row = query, rows sum to 1) or None.
+        """
+        block = self.blocks[index]
+        value = normed if block.attn.batch_first else normed.transpose(0, 1)
+        mixed, weights = block.attn(value, value, value, need_weights=attention, average_attn_weights=True)
+        mixed = mixed if block.attn.batch_first else mixed.transpose(0, 1)
+        tokens = tokens + block.ls_1(mixed)
+        after: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+        return after, weights
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Maps tokens ``[..., width]`` of the last block to the joint space ``[..., d]``, not normalised."""
+        normed = self.visual.ln_post(tokens)
+        projected: Tensor = normed if self.visual.proj is None else normed @ self.visual.proj
+        return projected
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Returns what the library itself returns for images: ``[B, d]``, not normalised."""
+        features: Tensor = self.visual(pixels)
+        return features
+
+
+def _first(size: int | tuple[int, int]) -> int:
+    return size if isinstance(size, int) else size[0]
