@@ -25,8 +25,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from wsol_bench.datasets.critters.draws import Draws
+from wsol_bench.datasets.critters.grounds import GROUNDS
 from wsol_bench.datasets.critters.marks import SPECIES
 from wsol_bench.datasets.critters.scene import Scene
+from wsol_bench.models.embedded import write_card
 
 SEED = 1_000_001
 """Seed of the generated pictures; benchmarks use small ones."""
@@ -66,6 +68,15 @@ def main() -> None:
     train(model, images, tokenizer(captions), config["preprocess_cfg"], options)
     state = {name: value.half().contiguous() for name, value in model.state_dict().items()}
     save_file(state, options.out / "open_clip_model.safetensors")
+    write_card(
+        options.out,
+        dataset="critters",
+        supervision="image-text pairs of other pictures of critters",
+        script="scripts/train_clip.py",
+        made=f"{options.epochs} epochs over {options.pairs} pairs of seed {SEED}",
+        prompt="a photo of a {}",
+        background=tuple(f"deserted place {ground.place}" for ground in GROUNDS.values()),
+    )
 
 
 def make_pairs(count: int, side: int) -> tuple[np.ndarray, list[str]]:

@@ -1,7 +1,7 @@
 """Trains the embedded region proposer: ``python scripts/train_proposer.py --out DIR``.
 
 As an RPN knows objects from the boxes of COCO, this one knows them from boxes of other critters: pictures of the same
-generator with a seed that no benchmark uses, one class-agnostic box each. Takes about 15 minutes on two cores.
+generator with seeds that no benchmark uses, one class-agnostic box each. Takes about 15 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 from wsol_bench.annotations import firewall
 from wsol_bench.atomic import write_json
 from wsol_bench.datasets.critters.dataset import Critters
+from wsol_bench.models.embedded import write_card
 from wsol_bench.models.region_proposals import CONFIG, WEIGHTS, ProposerConfig, RegionProposer, build_proposer
 
 SEED = 1_000_002
-"""Seed of the generated pictures; benchmarks use small ones."""
+"""First seed of the generated pictures; benchmarks use small ones."""
 
 PROPOSER = ProposerConfig(
     side=64,
@@ -56,6 +57,13 @@ def main() -> None:
         name: value.half() if value.is_floating_point() else value for name, value in proposer.state_dict().items()
     }
     save_file({name: value.contiguous() for name, value in halves.items()}, options.out / WEIGHTS)
+    write_card(
+        options.out,
+        dataset="critters",
+        supervision="class-agnostic boxes of other pictures of critters",
+        script="scripts/train_proposer.py",
+        made=f"{options.epochs} epochs over {options.pictures} pictures of seeds from {SEED} on",
+    )
 
 
 def make_pictures(count: int, side: int) -> tuple[Tensor, Tensor]:

@@ -52,7 +52,8 @@ def annotate(
     \b
     Examples:
       wsol-bench annotate --with ss --split val
-      wsol-bench annotate --with clip --option weights=ViT-B-16.pt -d folder:name=cub --root CUB --metadata metadata
+      wsol-bench annotate --with clip -d critters:224
+      wsol-bench annotate --with clip --option weights=ViT-B-16.pt
     """
     if context.invoked_subcommand is not None:
         return
@@ -112,14 +113,15 @@ def report(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     json_: options.AsJson = False,
 ) -> None:
-    """Compare pseudo-boxes with ground truth: mean IoU, CorLoc, and every step of the funnel.
+    """Compare pseudo-boxes with manual ones: mean IoU, CorLoc.
 
-    The sets of a workspace are judged in the frame of their dataset, and the result is written into their cards.
+    The sets of a workspace are judged in the frame of their dataset, with every step of the funnel, and the result is
+    written into their cards.
 
     \b
     Examples:
       wsol-bench annotate report
-      wsol-bench annotate report --boxes released/CUB/val --metadata metadata/CUB/val
+      wsol-bench annotate report --boxes boxes/val --metadata CUB/val
     """
     if boxes is not None:
         _report_folders(boxes, metadata, frame, json_)
@@ -173,7 +175,10 @@ def show(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     json_: options.AsJson = False,
 ) -> None:
-    """Draw how boxes came about: proposals, peak, survivors, final box, ground truth.
+    """Draw how boxes came about, step by step.
+
+    Shows proposals, the peak of the class map, the best survivors, the final box and the manual one; of annotators
+    that threshold a map, the map.
 
     \b
     Example:
@@ -207,14 +212,16 @@ def import_(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     json_: options.AsJson = False,
 ) -> None:
-    """Take boxes made elsewhere into the workspace, as they are, with a card.
+    """Take boxes made elsewhere into the workspace.
+
+    They are copied as they are, with a card.
 
     The folders released with the realistic protocol are recognised by their names and become ss-released, rpn-released
     and clip-released.
 
     \b
     Examples:
-      wsol-bench annotate import --from wsol-done-right-pseduo-splits -d folder:name=cub
+      wsol-bench annotate import --from released -d folder:name=cub
       wsol-bench annotate import --from my_boxes -d folder:name=cub --name mine
     """
     from wsol_bench.workflow.annotate_import import import_boxes
@@ -253,14 +260,14 @@ def noise(
     kernel: Annotated[bool, typer.Option("--kernel", help="Erode masks ring by ring, as the thesis did.")] = False,
     json_: options.AsJson = False,
 ) -> None:
-    """Write manual annotations with a known amount of noise, to study how selection copes.
+    """Write manual annotations with known noise.
 
     'select --val noise:25' needs no such folder; other evaluators do.
 
     \b
     Examples:
-      wsol-bench annotate noise --metadata metadata/CUB/val --out noisy
-      wsol-bench annotate noise --metadata metadata/OpenImages/val --masks OpenImages --out noisy --level 20
+      wsol-bench annotate noise --metadata val --out noisy --level 25
+      wsol-bench annotate noise --metadata val --masks images --out noisy
     """
     from wsol_bench.annotations.noise import LEVELS
     from wsol_bench.workflow.annotate_noise import MASK_LEVELS, write_eroded_masks, write_noisy_boxes

@@ -7,9 +7,12 @@ else; each folder of ``wsol_bench/_weights`` has a card that says how.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict
 
+from wsol_bench.atomic import write_text
 from wsol_bench.checksum import sha256_of
 from wsol_bench.errors import DataError
 from wsol_bench.yaml_file import read_yaml
@@ -33,7 +36,7 @@ class EmbeddedCard(BaseModel):
         background: prompts that compete with the class; for CLIP.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
     supervision: str
@@ -42,6 +45,14 @@ class EmbeddedCard(BaseModel):
     sha256: dict[str, str]
     prompt: str = ""
     background: tuple[str, ...] = ()
+
+
+def write_card(folder: Path, **fields: Any) -> None:
+    """Writes the card of a freshly trained model, with the checksums of all other files of its folder."""
+    card_file = folder / "card.yaml"
+    files = sorted(path for path in folder.iterdir() if path != card_file)
+    card = EmbeddedCard(sha256={path.name: sha256_of(path) for path in files}, **fields)
+    write_text(card_file, yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120))
 
 
 def embedded_folder(name: str) -> Path:

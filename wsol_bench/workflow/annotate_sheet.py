@@ -19,8 +19,8 @@ from wsol_bench.maps.normalise import score_maps
 from wsol_bench.metrics.iou import best_iou
 from wsol_bench.workflow.sheet import check_suffix, save_sheet, spread_rows
 
-MOST_PROPOSALS = 40
-"""Proposals drawn of one image, evenly out of its pool: more would hide the picture."""
+MOST_PROPOSALS, MOST_SURVIVORS = 24, 8
+"""Boxes drawn of one image: proposals evenly out of its pool, survivors by score. More would hide the picture."""
 
 Boxes = NDArray[np.int32]
 
@@ -82,14 +82,16 @@ def _shown(folder: Path, count: int) -> list[AnnotatedImage]:
 
 def _some(image: AnnotatedImage) -> Boxes:
     pool = image.funnel.boxes if image.funnel is not None else np.zeros((0, 4), np.int32)
-    chosen: Boxes = (
-        pool[np.unique(np.linspace(0, len(pool) - 1, MOST_PROPOSALS).round().astype(int))] if len(pool) else pool
-    )
-    return chosen
+    some: Boxes = pool[spread_rows(len(pool), MOST_PROPOSALS)] if len(pool) else pool
+    return some
 
 
 def _survivors(image: AnnotatedImage) -> Boxes:
-    return image.funnel.boxes[image.funnel.survivors] if image.funnel is not None else np.zeros((0, 4), np.int32)
+    if image.funnel is None:
+        return np.zeros((0, 4), np.int32)
+    survivors = np.flatnonzero(image.funnel.survivors)
+    best = np.argsort(-image.funnel.scores[survivors], kind="stable")[:MOST_SURVIVORS]
+    return image.funnel.boxes[survivors[best]]
 
 
 def _manual(dataset: Dataset, split: str, ids: Sequence[str], frame: int) -> list[Boxes]:
