@@ -8,9 +8,17 @@ import torch
 from tiny_trial import make_config
 
 from wsol_bench.errors import DataError, RecordError, UsageError
+from wsol_bench.methods.base import Stage
 from wsol_bench.registry import Registry
 from wsol_bench.training.config import OptimizerParams, TrialConfig
-from wsol_bench.training.training_state import LR_FLOOR, TrainingState, build_method, learning_rate_factor, load_method
+from wsol_bench.training.training_state import (
+    LR_FLOOR,
+    TrainingState,
+    build_method,
+    learning_rate_factor,
+    load_method,
+    stage_of,
+)
 from wsol_bench.training.trial_folder import DIVERGED, TrialFolder
 
 CPU = torch.device("cpu")
@@ -43,12 +51,27 @@ def test_the_rate_falls_after_every_step_size_epochs(epoch: int, factor: float) 
 
 
 def test_learning_rates_of_groups_fall_to_a_floor(config: TrialConfig, tmp_path: Path) -> None:
-    state = _start(config, TrialFolder(tmp_path))
-    state.optimizer.param_groups[0]["initial_lr"] = 0.2
-    state.set_learning_rate(0.5)
-    assert state.optimizer.param_groups[0]["lr"] == 0.1
-    state.set_learning_rate(1e-9)
-    assert state.optimizer.param_groups[0]["lr"] == LR_FLOOR
+    folder = TrialFolder(tmp_path)
+    state = _start(config.model_copy(update={"optimizer": config.optimizer | {"gamma": 1e-3}}), folder)
+    group = state.optimizer.param_groups[0]
+    group["initial_lr"] = 0.2
+    for epoch, rate in ((0, 0.2), (1, 0.2), (2, 2e-4), (4, LR_FLOOR)):
+        state.begin_epoch(epoch, folder)
+        assert group["lr"] == pytest.approx(rate)
+
+
+def test_stages_follow_each_other() -> None:
+    stages = (Stage("a", 2), Stage("b", 1), Stage("c", 3))
+    found = [(stage.name, within) for stage, within in (stage_of(stages, epoch) for epoch in range(7))]
+    assert found == [("a", 0), ("a", 1), ("a", 2), ("b", 1), ("c", 1), ("c", 2), ("c", 3)]
+
+
+def test_adamw(config: TrialConfig, tmp_path: Path) -> None:
+    state = _start(
+        config.model_copy(update={"optimizer": config.optimizer | {"optimizer": "adamw"}}), TrialFolder(tmp_path)
+    )
+    assert isinstance(state.optimizer, torch.optim.AdamW)
+    assert (state.optimizer.param_groups[0]["lr"], state.optimizer.param_groups[0]["weight_decay"]) == (0.05, 1e-4)
 
 
 def test_the_optimiser_is_that_of_the_reference(config: TrialConfig, tmp_path: Path) -> None:
@@ -133,7 +156,7 @@ def test_loading_for_prediction(config: TrialConfig, tmp_path: Path) -> None:
     assert not method.training
     assert torch.equal(method.head.linear.weight, state.method.head.linear.weight)
     folder.best_cls.write_bytes(b"")
-    with pytest.raises(RecordError, match=rf"cannot be loaded .*delete the folder of trial {config.trial_id}"):
+    with pytest.raises(RecordError, match=r"cannot be loaded .*delete the folder of this trial"):
         load_method(config, NAMES, 64, folder.best_cls)
     with pytest.raises(RecordError, match="cannot be loaded"):
         load_method(config, NAMES, 64, tmp_path / "missing.pt")

@@ -45,6 +45,21 @@ class Localization:
     logits: Tensor
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training with trainable parts, losses and an optimiser of its own.
+
+    A stage after the first starts from the weights of the stage before at its best validation classification accuracy.
+
+    Attributes:
+        name: shown in the history of a trial, and handed to :meth:`Method.enter_stage`.
+        epochs: at least 1.
+    """
+
+    name: str
+    epochs: int
+
+
 class Method(nn.Module, ABC):
     """Base of all methods.
 
@@ -86,6 +101,26 @@ class Method(nn.Module, ABC):
             images: ``[B, 3, S, S]`` float, normalised.
             labels: ``[B]`` int64, or None.
         """
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether there is anything to train; if not, a run is the record of epoch 0."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        """Divides ``epochs`` into stages, in order; only epochs of the last one can be selected later.
+
+        Raises:
+            UsageError: there are fewer epochs than the stages need.
+        """
+        return (Stage("train", epochs),)
+
+    def enter_stage(self, name: str) -> None:
+        """Called before the first epoch of every stage, and again when an interrupted run goes on in it.
+
+        Decides what is trainable from here on; :meth:`param_groups` is asked afterwards.
+        """
+        return
 
     def param_groups(self, lr: float) -> list[dict[str, Any]]:
         """Returns optimiser groups, each with its ``params`` and ``lr``.

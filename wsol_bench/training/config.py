@@ -8,7 +8,7 @@ import json
 from pydantic import BaseModel, ConfigDict, Field
 
 from wsol_bench.errors import UsageError
-from wsol_bench.methods.hparams import HyperParams, IntUniform, LogUniform, Value, hp
+from wsol_bench.methods.hparams import Fixed, HyperParams, IntUniform, LogUniform, Value, hp
 
 
 class OptimizerParams(HyperParams):
@@ -18,6 +18,7 @@ class OptimizerParams(HyperParams):
     weight_decay: float = hp(1e-4, LogUniform(1e-5, 1.0), "L2 penalty on all weights")
     gamma: float = hp(0.1, LogUniform(1e-5, 1.0), "factor on the learning rate at each step")
     step_size: int = hp(15, IntUniform(5, 45), "epochs between two steps of the learning rate")
+    optimizer: str = hp("sgd", Fixed(("sgd", "adamw")), "sgd (momentum 0.9, Nesterov) or adamw")
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.step_size < 1:

@@ -21,11 +21,11 @@ from wsol_bench.errors import DataError, PluginError, WsolBenchError
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR
 from wsol_bench.records.run_record import RunRecord, write_record
 from wsol_bench.training.batches import TrainingData
-from wsol_bench.training.config import OptimizerParams, TrialConfig
+from wsol_bench.training.config import TrialConfig
 from wsol_bench.training.contract import total_loss
 from wsol_bench.training.provenance import earlier_accesses, write_provenance
 from wsol_bench.training.recorder import record_split
-from wsol_bench.training.training_state import LR_FLOOR, TrainingState, learning_rate_factor
+from wsol_bench.training.training_state import LR_FLOOR, TrainingState
 from wsol_bench.training.trial_folder import Status, TrialFolder
 
 
@@ -151,16 +151,14 @@ class _Run:
         train = TrainingData(self.data.train, self.data.frame, self.device)
         # Otherwise an interruption between checkpoint and history would leave the history one epoch behind.
         self.folder.write_history(state.history)
-        while state.next_epoch <= self.config.epochs:
+        while self.folder.status(self.config) in ("missing", "partial"):
             if not self._epoch(state, train, state.next_epoch):
                 break
 
     def _epoch(self, state: TrainingState, train: TrainingData, epoch: int) -> bool:
         """Trains (but for epoch 0) and records one epoch; returns whether its numbers are finite."""
-        params = OptimizerParams.from_dict(self.config.optimizer)
-        factor = learning_rate_factor(params, epoch)
         torch.manual_seed(_epoch_seed(self.config.seed, epoch))
-        state.set_learning_rate(factor)
+        factor = state.begin_epoch(epoch, self.folder)
         loss = self._train(state, train, epoch) if epoch else None
         records = self._record(state) if loss is None or math.isfinite(loss) else {}
         finite = bool(records) and all(np.isfinite(record.top5_scores).all() for record in records.values())
@@ -178,7 +176,7 @@ class _Run:
         summary = {
             "epoch": epoch,
             "loss": loss,
-            "lr": max(params.lr * factor, LR_FLOOR),
+            "lr": max(state.params.lr * factor, LR_FLOOR),
             **{f"{name}_top1": _top1_percent(record) for name, record in records.items()},
         }
         state.finish_epoch(summary, self.folder)
@@ -189,6 +187,8 @@ class _Run:
     def _train(self, state: TrainingState, train: TrainingData, epoch: int) -> float:
         """Returns the mean loss, or what is not finite as soon as it is seen."""
         method, optimizer = state.method.train(), state.optimizer
+        if optimizer is None:
+            raise PluginError(f"Expected something to train in the method '{self.config.method}'; fix: its stages.")
         steps = train.steps(self.config.batch_size)
         steps_per_sync = _steps_per_sync(self.device)
         pending: list[torch.Tensor] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import torch
 
 from wsol_bench.atomic import whole_file
-from wsol_bench.errors import DataError, RecordError
-from wsol_bench.methods.base import Method
+from wsol_bench.errors import DataError, PluginError, RecordError
+from wsol_bench.methods.base import Method, Stage
 from wsol_bench.models.weights import read_torch_file, without_pretrained
 from wsol_bench.registry import METHODS
 from wsol_bench.training.config import OptimizerParams, TrialConfig
-from wsol_bench.training.trial_folder import DIVERGED, TrialFolder
+from wsol_bench.training.trial_folder import DIVERGED, SELECTABLE, UNTRAINED, TrialFolder
 
 MOMENTUM = 0.9
 LR_FLOOR = 1e-7
@@ -28,12 +29,16 @@ class TrainingState:
 
     Attributes:
         method: the model.
-        optimizer: SGD with Nesterov momentum over the method's parameter groups.
+        params: what the optimiser was asked for.
+        stages: of the method, in order.
+        optimizer: over the parameter groups of the stage in progress; None for a method that needs no training.
         history: one dictionary per finished epoch.
     """
 
     method: Method
-    optimizer: torch.optim.SGD
+    params: OptimizerParams
+    stages: tuple[Stage, ...]
+    optimizer: torch.optim.Optimizer | None
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -52,10 +57,12 @@ class TrainingState:
             state = cls._new(config, class_names, frame, device)
         try:
             saved = read_torch_file(folder.checkpoint, device)
-            state.method.load_state_dict(saved["method"])
-            state.optimizer.load_state_dict(saved["optimizer"])
             state.history = saved["history"]
-        except (DataError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            state.method.load_state_dict(saved["method"])
+            state._prepare(stage_of(state.stages, state.history[-1]["epoch"])[0])
+            if state.optimizer is not None:
+                state.optimizer.load_state_dict(saved["optimizer"])
+        except (DataError, RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
             raise RecordError(
                 f"{folder.checkpoint}: damaged checkpoint, or one of another version of the method ({error}); fix: "
                 f"delete {folder.path} and run the trial again."
@@ -67,20 +74,37 @@ class TrainingState:
         """The first epoch that is not finished; 0 is the network before any step."""
         return len(self.history)
 
-    def set_learning_rate(self, factor: float) -> None:
-        """Sets every group to ``factor`` times its initial rate, but not below :data:`LR_FLOOR`."""
-        for group in self.optimizer.param_groups:
+    def begin_epoch(self, epoch: int, folder: TrialFolder) -> float:
+        """Enters a stage where one begins, sets the learning rate, and returns its factor.
+
+        Raises:
+            RecordError: the weights that the stage starts from are missing or damaged.
+        """
+        stage, within = stage_of(self.stages, epoch)
+        if epoch and within == 1 and stage != self.stages[0]:
+            before = self.stages[self.stages.index(stage) - 1]
+            load_weights(self.method, folder.best_of(before.name))
+            self._prepare(stage)
+        factor = learning_rate_factor(self.params, within)
+        for group in self.optimizer.param_groups if self.optimizer is not None else ():
             group["lr"] = max(group["initial_lr"] * factor, LR_FLOOR)
+        return factor
 
     def finish_epoch(self, summary: dict[str, Any], folder: TrialFolder) -> None:
         """Adds an epoch and writes checkpoints and history, in the order that an interruption can do no harm."""
-        best = max((line["val_top1"] for line in self.history), default=-1.0)
+        stage = stage_of(self.stages, summary["epoch"])[0]
+        last = stage == self.stages[-1]
+        if len(self.stages) > 1:
+            summary = {**summary, "stage": stage.name, SELECTABLE: last}
+        if not self.method.needs_training:
+            summary = {**summary, UNTRAINED: True}
+        earlier = [line["val_top1"] for line in self.history if line.get("stage") == summary.get("stage")]
         self.history.append(summary)
-        if summary["val_top1"] > best:
-            _save(folder.best_cls, self.method.state_dict())
+        if summary["val_top1"] > max(earlier, default=-1.0):
+            _save(folder.best_cls if last else folder.best_of(stage.name), self.method.state_dict())
         saved = {
             "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "history": self.history,
         }
         _save(folder.checkpoint, saved)
@@ -94,14 +118,39 @@ class TrainingState:
     @classmethod
     def _new(cls, config: TrialConfig, class_names: tuple[str, ...], frame: int, device: torch.device) -> TrainingState:
         method = build_method(config, class_names, frame).to(device).to(memory_format=torch.channels_last)
-        params = OptimizerParams.from_dict(config.optimizer)
-        groups = method.param_groups(params.lr)
+        stages = method.stages(config.epochs)
+        if sum(stage.epochs for stage in stages) != config.epochs or any(stage.epochs < 1 for stage in stages):
+            raise PluginError(
+                f"Expected the method '{config.method}' to divide {config.epochs} epochs into stages of at least one "
+                f"but got {', '.join(f'{stage.name} {stage.epochs}' for stage in stages)}; fix: mend its stages()."
+            )
+        state = cls(method, OptimizerParams.from_dict(config.optimizer), stages, None)
+        state._prepare(stages[0])
+        return state
+
+    def _prepare(self, stage: Stage) -> None:
+        """Lets the method enter a stage and makes the optimiser of what it then wants to train."""
+        self.method.enter_stage(stage.name)
+        if not self.method.needs_training:
+            return
+        groups = self.method.param_groups(self.params.lr)
         for group in groups:
             group["initial_lr"] = group["lr"]
-        optimizer = torch.optim.SGD(
-            groups, lr=params.lr, momentum=MOMENTUM, nesterov=True, weight_decay=params.weight_decay
-        )
-        return cls(method, optimizer)
+        lr, decay = self.params.lr, self.params.weight_decay
+        if self.params.optimizer == "adamw":
+            self.optimizer = torch.optim.AdamW(groups, lr, weight_decay=decay)
+        else:
+            self.optimizer = torch.optim.SGD(groups, lr, momentum=MOMENTUM, nesterov=True, weight_decay=decay)
+
+
+def stage_of(stages: Sequence[Stage], epoch: int) -> tuple[Stage, int]:
+    """Returns the stage of an epoch and the epoch's number within it, from 1; epoch 0 is in the first stage."""
+    within = epoch
+    for stage in stages[:-1]:
+        if within <= stage.epochs:
+            return stage, within
+        within -= stage.epochs
+    return stages[-1], within
 
 
 def build_method(config: TrialConfig, class_names: tuple[str, ...], frame: int) -> Method:
@@ -126,14 +175,22 @@ def load_method(config: TrialConfig, class_names: tuple[str, ...], frame: int, w
     """
     with without_pretrained():
         method = build_method(config, class_names, frame)
+    load_weights(method, weights)
+    return method.eval()
+
+
+def load_weights(method: Method, path: Path) -> None:
+    """Fills a built method with the weights of a trial.
+
+    Raises:
+        RecordError: the weights are missing, damaged, or belong to another architecture.
+    """
     try:
-        method.load_state_dict(read_torch_file(weights))
+        method.load_state_dict(read_torch_file(path))
     except (DataError, RuntimeError, TypeError) as error:
         raise RecordError(
-            f"{weights}: cannot be loaded ({error}); fix: delete the folder of trial {config.trial_id} and run it "
-            "again."
+            f"{path}: cannot be loaded ({error}); fix: delete the folder of this trial and run it again."
         ) from error
-    return method.eval()
 
 
 def learning_rate_factor(params: OptimizerParams, epoch: int) -> float:

@@ -19,6 +19,12 @@ Status = Literal["missing", "partial", "complete", "diverged"]
 DIVERGED = "diverged_in_epoch"
 """Key in the last line of the history when the epoch after it diverged."""
 
+SELECTABLE = "selectable"
+"""Key in lines of trials with several stages: whether the epoch belongs to the last one."""
+
+UNTRAINED = "untrained"
+"""Key in the only line of a trial whose method has nothing to train."""
+
 
 def dataset_slug(spec: str) -> str:
     """Returns a dataset as the user names it (``critters:224``) as a file name (``critters-224``)."""
@@ -43,8 +49,12 @@ class TrialFolder:
 
     @property
     def best_cls(self) -> Path:
-        """Weights of the first epoch with the best top-1 accuracy on the validation set."""
+        """Weights of the first epoch, of the last stage, with the best top-1 accuracy on the validation set."""
         return self.path / "checkpoints" / "best_cls.pt"
+
+    def best_of(self, stage: str) -> Path:
+        """The same of a stage before the last one."""
+        return self.path / "checkpoints" / f"best_cls-{stage}.pt"
 
     @property
     def provenance(self) -> Path:
@@ -78,6 +88,10 @@ class TrialFolder:
             raise self._damaged(path, f"epochs {numbers} instead of 0, 1, 2, ...")
         return lines
 
+    def selectable_epochs(self) -> tuple[int, ...]:
+        """Returns the finished epochs that a judge may choose from: all, or those of the last of several stages."""
+        return tuple(int(line["epoch"]) for line in self.history() if line.get(SELECTABLE, True))
+
     def status(self, config: TrialConfig) -> Status:
         """Returns how far the trial is.
 
@@ -89,7 +103,7 @@ class TrialFolder:
             return "missing"
         if DIVERGED in history[-1]:
             return "diverged"
-        return "complete" if len(history) > config.epochs else "partial"
+        return "complete" if len(history) > config.epochs or UNTRAINED in history[-1] else "partial"
 
     def write_config(self, config: TrialConfig) -> None:
         """Writes ``config.yaml``."""

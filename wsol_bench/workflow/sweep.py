@@ -25,7 +25,7 @@ class TrialOutcome:
         trial: the cell of the plan.
         folder: where its files lie.
         status: ``complete`` or ``diverged`` when it ran; ``missing`` or ``partial`` in a dry run.
-        epochs: finished epochs.
+        epochs: finished epochs that can be selected.
     """
 
     trial: PlannedTrial
@@ -97,5 +97,4 @@ def load_trial_data(dataset: Dataset, workspace: Workspace, on_bad_image: OnBadI
 
 
 def _outcome(trial: PlannedTrial, folder: TrialFolder) -> TrialOutcome:
-    epochs = tuple(int(line["epoch"]) for line in folder.history())
-    return TrialOutcome(trial, folder, folder.status(trial.config), epochs)
+    return TrialOutcome(trial, folder, folder.status(trial.config), folder.selectable_epochs())
