@@ -279,7 +279,24 @@ METRICS: Registry[type[Any]] = Registry("metric", "wsol_bench.metrics")
 """Accumulators with ``compute`` and ``merge``, for scoring code of one's own; what the judge reports is named by the
 protocol."""
 
-METHODS.register_lazy("cam", "wsol_bench.methods.cam:CAM")
+for _name, _class in {
+    "acol": "ACoL",
+    "adl": "ADL",
+    "cam": "CAM",
+    "cutmix": "CutMix",
+    "fcam": "FCAM",
+    "grad_cam": "GradCAM",
+    "grad_cam_pp": "GradCAMpp",
+    "has": "HaS",
+    "is_cam": "ISCAM",
+    "layer_cam": "LayerCAM",
+    "nl_ccam": "NLCCAM",
+    "score_cam": "ScoreCAM",
+    "spg": "SPG",
+    "ss_cam": "SSCAM",
+    "xgrad_cam": "XGradCAM",
+}.items():
+    METHODS.register_lazy(_name, f"wsol_bench.methods.{_name}:{_class}")
 DATASETS.register_lazy("critters", "wsol_bench.datasets.critters.dataset:Critters")
 DATASETS.register_lazy("tiny-imagenet", "wsol_bench.datasets.tiny_imagenet:TinyImageNet")
 DATASETS.register_lazy("folder", "wsol_bench.datasets.four_file_dataset:FourFileDataset")

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from wsol_bench import __version__
-from wsol_bench.cli import annotate, datasets, evaluate, leaderboard, methods, select, sweep
+from wsol_bench.cli import annotate, check, datasets, evaluate, leaderboard, methods, select, sweep
 from wsol_bench.cli.parsing import HelpfulGroup
 from wsol_bench.errors import WsolBenchError, missing_package
 
@@ -34,6 +34,7 @@ app.command()(select.select)
 app.command()(sweep.sweep)
 app.add_typer(annotate.app, name="annotate")
 app.command(cls=evaluate.EvaluateCommand)(evaluate.evaluate)
+app.command()(check.check)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(methods.app, name="methods")
 app.add_typer(leaderboard.app, name="leaderboard")

@@ -54,7 +54,8 @@ def dense_crf_loss(
         sigma_rgb: width in grey levels.
         sigma_xy: width in pixels, at the size given.
         scale: both are resized by this factor in (0, 1] first, images to the nearest pixel, labels bilinearly.
-        how: ``exact`` over all pairs, ``grid`` (linear in the number of pixels, within ten percent, mostly within five), or ``auto``.
+        how: ``exact`` over all pairs, ``grid`` (linear in the number of pixels, within ten percent, mostly within
+        five), or ``auto``.
 
     Returns:
         A scalar, negative. Its gradient is that of the quadratic form; images get none. Computed in float32.

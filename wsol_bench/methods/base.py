@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,7 +23,7 @@ class Batch:
     Attributes:
         images: ``[B, 3, S, S]`` float, normalised by the method's mean and standard deviation.
         labels: ``[B]`` int64.
-        epoch: number of the epoch in progress, from 1.
+        epoch: number of the epoch in progress within its stage, from 1.
     """
 
     images: Tensor
@@ -70,11 +70,14 @@ class Method(nn.Module, ABC):
         HParams: the method's own hyper-parameters; none by default.
         title: one line for listings.
         citation: authors, title, venue and year.
+        expected_failures: checks of :func:`wsol_bench.testing.check_method` that the method cannot pass by its nature,
+            with the reason.
     """
 
     HParams: ClassVar[type[HyperParams]] = HyperParams
     title: ClassVar[str] = ""
     citation: ClassVar[str] = ""
+    expected_failures: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
@@ -134,6 +137,11 @@ class Method(nn.Module, ABC):
     def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Channel means and standard deviations of the input, for pixel values in [0, 1]."""
         return IMAGENET_MEAN_STD
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Returns normalised images ``[B, 3, S, S]`` as colours in 0..255 again."""
+        mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in self.mean_std)
+        return ((images.float() * std + mean) * 255).clamp(0, 255)
 
     def select_labels(self, logits: Tensor, labels: Tensor | None) -> Tensor:
         """Returns ``labels``, or the predicted classes where ``labels`` is None."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from wsol_bench.models.clip_prompts import BOX_TAU
 from wsol_bench.models.clip_vit import ClipImageTower
+from wsol_bench.models.heads import normalised_maps
 
 AFFINITY_BLOCKS = 8
 SINKHORN_ROUNDS = 3
@@ -62,7 +63,7 @@ def clip_es_maps(
     mixed = torch.stack(weights).mean(dim=0)[:, 1:, 1:]
     sources = torch.from_numpy(np.stack([spread_sources(one, box_tau) for one in cam.cpu().numpy()])).to(cam.device)
     evidence = (cam * sources).flatten(1)[:, :, None]
-    return _stretched((patch_affinity(mixed) @ evidence).view_as(cam))
+    return normalised_maps((patch_affinity(mixed) @ evidence).view_as(cam))
 
 
 def patch_affinity(attention: Tensor) -> Tensor:
@@ -125,12 +126,6 @@ def _softmax_grad_cam(
         (gradient,) = torch.autograd.grad(target.sum(), normed)
     evidence, slope = normed.detach()[:, 1:], gradient[:, 1:]
     cam = torch.relu((evidence * slope.mean(dim=1, keepdim=True)).sum(dim=2))
-    return _stretched(
+    return normalised_maps(
         cam.view(len(cam), tower.grid, tower.grid)
     ), attention if attention is None else attention.detach()
-
-
-def _stretched(maps: Tensor) -> Tensor:
-    """Maps ``[B, h, w]`` stretched to [0, 1] each; constant ones become zeros."""
-    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-    return torch.where(high > low, (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny), 0.0)

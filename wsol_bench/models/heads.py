@@ -1,4 +1,4 @@
-"""Classification heads whose weights double as maps."""
+"""Classification heads whose weights or outputs double as maps."""
 
 from __future__ import annotations
 
@@ -28,3 +28,31 @@ class LinearHead(nn.Module):
     def class_maps(self, features: Tensor, labels: Tensor) -> Tensor:
         """Returns ``sum_k W[label, k] A_k``: ``[B, h, w]``; its mean plus the bias is the logit of the label."""
         return torch.einsum("bkhw,bk->bhw", features, self.linear.weight[labels])
+
+
+class ConvHead(nn.Sequential):
+    """Convolutions from features ``[B, K, h, w]`` to a map per class ``[B, C, h, w]``, whose means are the logits.
+
+    Args:
+        channels: K.
+        width: channels in between.
+        num_classes: C.
+        depth: number of 3 x 3 convolutions before the 1 x 1 convolution.
+    """
+
+    def __init__(self, channels: int, width: int, num_classes: int, depth: int = 2) -> None:
+        layers: list[nn.Module] = []
+        for i in range(depth):
+            layers += [nn.Conv2d(channels if i == 0 else width, width, 3, padding=1), nn.ReLU()]
+        super().__init__(*layers, nn.Conv2d(width if depth else channels, num_classes, 1))
+        for layer in self:
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+
+def normalised_maps(maps: Tensor) -> Tensor:
+    """Stretches maps ``[B, h, w]`` to [0, 1] each, in float32; a constant map becomes zeros."""
+    maps = maps.float()
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return torch.where(high > low, (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny), 0.0)

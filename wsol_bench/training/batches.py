@@ -68,8 +68,18 @@ class TrainingData:
         full, rest = divmod(len(self), batch_size)
         return full + (rest > 1 or full == 0)
 
-    def epoch(self, epoch: int, batch_size: int, seed: int, mean_std: MeanStd) -> Iterator[Batch]:
-        """Yields the batches of one epoch; order, crops and flips depend on ``seed`` and ``epoch`` only."""
+    def epoch(
+        self, epoch: int, batch_size: int, seed: int, mean_std: MeanStd, within: int | None = None
+    ) -> Iterator[Batch]:
+        """Yields the batches of one epoch; order, crops and flips depend on ``seed`` and ``epoch`` only.
+
+        Args:
+            epoch: number of the epoch in the trial, from 1.
+            batch_size: images per batch.
+            seed: of the trial.
+            mean_std: for the normalisation.
+            within: number of the epoch in its stage; ``epoch`` when not given.
+        """
         rng = np.random.Generator(np.random.PCG64([seed, epoch]))
         order = rng.permutation(len(self))
         slack = self._images.shape[1] - self._frame
@@ -78,7 +88,9 @@ class TrainingData:
             corners = rng.integers(0, slack + 1, size=(len(chosen), 2))
             flips = rng.random(len(chosen)) < 0.5
             images = self._crop(self._take(chosen), corners, flips)
-            yield Batch(images=normalise(images, mean_std), labels=self._labels[self._on_device(chosen)], epoch=epoch)
+            yield Batch(
+                images=normalise(images, mean_std), labels=self._labels[self._on_device(chosen)], epoch=within or epoch
+            )
 
     def _take(self, chosen: NDArray[np.int64]) -> Tensor:
         if self._resident is None:

@@ -25,7 +25,7 @@ from wsol_bench.training.config import TrialConfig
 from wsol_bench.training.contract import total_loss
 from wsol_bench.training.provenance import earlier_accesses, write_provenance
 from wsol_bench.training.recorder import record_split
-from wsol_bench.training.training_state import LR_FLOOR, TrainingState
+from wsol_bench.training.training_state import LR_FLOOR, TrainingState, stage_of
 from wsol_bench.training.trial_folder import Status, TrialFolder
 
 
@@ -193,7 +193,8 @@ class _Run:
         steps_per_sync = _steps_per_sync(self.device)
         pending: list[torch.Tensor] = []
         total = 0.0
-        batches = train.epoch(epoch, self.config.batch_size, self.config.seed, method.mean_std)
+        within = stage_of(state.stages, epoch)[1]
+        batches = train.epoch(epoch, self.config.batch_size, self.config.seed, method.mean_std, within)
         for step, batch in enumerate(batches, start=1):
             loss = total_loss(method, method.training_step(batch))
             optimizer.zero_grad(set_to_none=True)

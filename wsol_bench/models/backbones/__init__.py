@@ -6,36 +6,46 @@ Every trunk maps ``[B, 3, S, S]`` to features ``[B, channels, h, w]``. ``large_f
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from typing import Any
 
 from wsol_bench.errors import unknown_choice
 from wsol_bench.models.backbones.backbone import HEAD_LR_RATIO, Backbone, Points, Visit
-from wsol_bench.models.backbones.densenet import densenet161
-from wsol_bench.models.backbones.inception import inception_v3
-from wsol_bench.models.backbones.mobilenet import mobilenet_v1, mobilenet_v2
-from wsol_bench.models.backbones.resnet import resnet
-from wsol_bench.models.backbones.small import small_resnet
-from wsol_bench.models.backbones.vgg import vgg16
 from wsol_bench.models.weights import NO_WEIGHTS
 
 __all__ = ["BACKBONES", "HEAD_LR_RATIO", "Backbone", "Points", "Visit", "build_backbone"]
 
-BACKBONES: dict[str, Callable[[str, bool], Backbone]] = {
-    "resnet_tiny": lambda weights, large: small_resnet((16, 24, 48, 96, 128), weights, large),
-    "resnet_small": lambda weights, large: small_resnet((24, 32, 64, 128, 192), weights, large),
-    "resnet18": lambda weights, large: resnet("resnet18", 512, weights, large),
-    "resnet50": lambda weights, large: resnet("resnet50", 2048, weights, large),
-    "vgg16_gap": vgg16,
-    "inception_v3": inception_v3,
-    "mobilenet_v1": mobilenet_v1,
-    "mobilenet_v2": mobilenet_v2,
-    "densenet161": densenet161,
+Builder = Callable[[str, bool], Backbone]
+
+
+def _of(module: str, function: str, *arguments: Any, **options: Any) -> Builder:
+    """A builder whose module is imported when it is used: torchvision and timm take seconds."""
+
+    def build(weights: str, large_feature_map: bool) -> Backbone:
+        made = getattr(importlib.import_module(f"{__name__}.{module}"), function)
+        backbone: Backbone = made(*arguments, weights, large_feature_map, **options)
+        return backbone
+
+    return build
+
+
+BACKBONES: dict[str, Builder] = {
+    "resnet_tiny": _of("small", "small_resnet", (16, 24, 48, 96, 128)),
+    "resnet_small": _of("small", "small_resnet", (24, 32, 64, 128, 192)),
+    "resnet18": _of("resnet", "resnet", "resnet18", 512),
+    "resnet50": _of("resnet", "resnet", "resnet50", 2048),
+    "vgg16_gap": _of("vgg", "vgg16"),
+    "inception_v3": _of("inception", "inception_v3"),
+    "mobilenet_v1": _of("mobilenet", "mobilenet_v1"),
+    "mobilenet_v2": _of("mobilenet", "mobilenet_v2"),
+    "densenet161": _of("densenet", "densenet161"),
 }
 """Builders by name: ``(weights, large_feature_map) -> Backbone``."""
 
-_BARE: dict[str, Callable[[str, bool], Backbone]] = {
-    "vgg16_gap": lambda weights, large: vgg16(weights, large, gap=False),
-    "inception_v3": lambda weights, large: inception_v3(weights, large, gap=False),
+_BARE: dict[str, Builder] = {
+    "vgg16_gap": _of("vgg", "vgg16", gap=False),
+    "inception_v3": _of("inception", "inception_v3", gap=False),
 }
 
 

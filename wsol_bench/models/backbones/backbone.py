@@ -105,16 +105,21 @@ class Backbone(nn.Module):
         final = self(images, keep)
         return final, kept
 
-    def param_groups(self, head: nn.Module, lr: float) -> list[dict[str, Any]]:
+    def param_groups(self, head: nn.Module, lr: float, *, slow_head: bool = False) -> list[dict[str, Any]]:
         """Returns optimiser groups for this trunk and ``head``.
 
         A pretrained trunk learns at ``lr``, its fast parts and the head at :data:`HEAD_LR_RATIO` times that; from
         scratch everything learns at ``lr``.
+
+        Args:
+            head: what is trained on top.
+            lr: learning rate of the trunk.
+            slow_head: the head learns at ``lr`` too.
         """
         if self.weights == NO_WEIGHTS:
             return [{"params": [*self.parameters(), *head.parameters()], "lr": lr}]
-        slow: list[nn.Parameter] = []
-        fast: list[nn.Parameter] = list(head.parameters())
+        slow: list[nn.Parameter] = list(head.parameters()) if slow_head else []
+        fast: list[nn.Parameter] = [] if slow_head else list(head.parameters())
         for name, child in self.trunk.named_children():
             (fast if name in self.fast else slow).extend(child.parameters())
         return [{"params": slow, "lr": lr}, {"params": fast, "lr": lr * HEAD_LR_RATIO}]
