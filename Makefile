@@ -36,8 +36,9 @@ clean:
 	rm -rf wsol_workspace .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
 # The stamp is renewed when the dependencies change; the package itself is installed in editable mode.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt tests/requirements-no-deps.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/requirements-no-deps.txt
 	touch $(READY)

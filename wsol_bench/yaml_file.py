@@ -30,14 +30,31 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     Raises:
         DataError: the file cannot be read, is not YAML, or its content does not fit; every offending key is named.
     """
+    return validated(read_content(path), model, path)
+
+
+def read_content(path: Path) -> Any:
+    """Returns what a YAML file holds, as plain values.
+
+    Raises:
+        DataError: the file cannot be read, or is not YAML.
+    """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Expected a YAML file but it cannot be read ({error}).", path) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise DataError(f"Expected YAML but: {problem}.", path, None if mark is None else mark.line + 1) from error
+
+
+def validated(content: Any, model: type[Model], path: Path) -> Model:
+    """Makes a model of plain values that came from ``path``.
+
+    Raises:
+        DataError: they do not fit; every offending key is named.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:

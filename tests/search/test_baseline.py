@@ -51,6 +51,33 @@ def _read(path: Path, text: str) -> Baseline:
     return read_baseline(path, "toy", PARAMETERS)
 
 
+def test_a_baseline_may_extend_another(path: Path) -> None:
+    path.with_name("base.yaml").write_text(GOOD.replace("method: toy", "method: base"))
+    own = """
+method: toy
+extends: base
+space:
+  drop_rate: {uniform: [0, 1]}
+datasets:
+  cub:
+    recipe: {layers: 4, flip: null}
+    backbones:
+      large: {lr: 5e-4}
+    space:
+      layers: {int_uniform: [1, 2]}
+  mine: {epochs: 7}
+"""
+    baseline = _read(path, own)
+    assert set(baseline.space) == {"lr", "drop_rate"} and set(baseline.datasets) == {"cub", "default", "mine"}
+    cub = baseline.datasets["cub"]
+    assert cub.epochs == 5 and cub.recipe == {"lr": 1e-3, "layers": 4, "backbone": "large"}
+    assert cub.values_for("large")["lr"] == 5e-4 and cub.values_for(None)["lr"] == cub.values_for("small")["lr"] == 1e-3
+    assert cub.space["layers"].distribution() == IntUniform(1, 2) and "drop_rate" in cub.space
+    assert baseline.expected == () and baseline.citation == "", "what others printed is not inherited"
+    with pytest.raises(DataError, match=r"there is no nobody\.yaml"):
+        _read(path, own.replace("base", "nobody"))
+
+
 def test_a_baseline_is_read_with_its_types(path: Path) -> None:
     baseline = _read(path, GOOD)
     recipe = baseline.recipe_for("cub")

@@ -86,7 +86,7 @@ def test_methods_share_the_draws_of_common_parameters() -> None:
     trials = _plan("first", "second", configs=4)
     for first, second in zip(trials[:4], trials[4:], strict=True):
         common = _values(first).keys() & _values(second).keys()
-        assert common == {"lr", "weight_decay", "gamma", "step_size", "drop_rate"}
+        assert common == {"lr", "weight_decay", "gamma", "step_size", "optimizer", "drop_rate"}
         assert {key: _values(first)[key] for key in common} == {key: _values(second)[key] for key in common}
 
 

@@ -20,7 +20,8 @@ def check(
     """Check that a method keeps to its contract.
 
     Runs on a handful of embedded pictures: shapes, repeatable and batch-independent predictions, losses that fall,
-    nothing left behind, no box read, and more. The exit status is 1 when a check fails that the method does not declare.
+    nothing left behind, no box read, and more. The exit status is 1 when a check fails that the method does not
+    declare.
 
     \b
     Examples:

@@ -55,16 +55,13 @@ class FCAM(CAM):
     def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
         super().build(num_classes, class_names, hparams, frame)
         self.hparams, self.frame = hparams, frame
-        with torch.no_grad():
-            probe = self.backbone.eval().with_features(torch.zeros(1, 3, frame, frame), self.backbone.points.skips)
-        self.backbone.train()
-        deepest, kept = probe
-        skips = [kept[unit] for unit in self.backbone.points.skips]
+        deepest, shapes = self.backbone.shapes(frame, self.backbone.points.skips)
+        skips = [shapes[unit] for unit in self.backbone.points.skips]
         self.decoder = Decoder(
             self.backbone.channels,
-            [skip.shape[1] for skip in skips],
+            [channels for channels, _ in skips],
             2,
-            decoder_widths(deepest.shape[2], [skip.shape[2] for skip in skips], frame),
+            decoder_widths(deepest[1], [side for _, side in skips], frame),
             centre=hparams.backbone == "vgg16_gap",
         )
         self.rule = SeedRule(hparams.foreground, hparams.background, 1.0, hparams.background_share)

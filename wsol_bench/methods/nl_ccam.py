@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from wsol_bench.errors import UsageError
 from wsol_bench.methods.base import Localization
 from wsol_bench.methods.cam import CAM
-from wsol_bench.methods.hparams import Fixed, Uniform, hp
+from wsol_bench.methods.hparams import Fixed, hp
 from wsol_bench.models.non_local import NonLocalBlock
 
 LEAK = 0.2
-_VGG_BLOCKS = {"features.9": 128, "features.16": 256, "features.23": 512, "features.29": 512}
-"""Behind pool2, pool3, pool4 and conv5_3, with their channels."""
+_VGG_BLOCKS = ("features.9", "features.16", "features.23", "features.29")
+"""Behind pool2, pool3, pool4 and conv5_3."""
 
 
 class NLCCAM(CAM):
@@ -34,22 +34,22 @@ class NLCCAM(CAM):
         """Hyper-parameters of NL-CCAM."""
 
         combination: str = hp("quadratic", Fixed(("quadratic", "linear", "top")), "weights of ranks; top is plain CAM")
-        positive_share: float = hp(0.5, Uniform(0.0, 1.0), "share of the ranks that add, 0.5 is 100 of 200 classes")
+        positive_share: float = hp(0.5, Fixed(), "share of the ranks that add, 0.5 is 100 of 200 classes")
         label_first: bool = hp(False, Fixed(), "put the label on top of the ranking (not in the paper)")
 
     def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
         super().build(num_classes, class_names, hparams, frame)
         if hparams.combination != "top" and num_classes < 2:
             raise UsageError("Expected at least two classes to combine but got one; fix: combination=top.")
-        places = dict.fromkeys(self.backbone.points.erase, 0)
+        places = self.backbone.points.erase
         if hparams.backbone == "vgg16_gap":
-            places = {unit: _VGG_BLOCKS[unit] for unit in _VGG_BLOCKS if unit in self.backbone.units}
+            places = tuple(unit for unit in _VGG_BLOCKS if unit in self.backbone.units)
             for module in list(self.backbone.trunk.modules()):
                 for name, child in module.named_children():
                     if isinstance(child, nn.ReLU):
                         setattr(module, name, nn.LeakyReLU(LEAK))
-        channels = self._channels(frame, places)
-        self.blocks = nn.ModuleDict({unit.replace(".", "/"): NonLocalBlock(channels[unit]) for unit in places})
+        _, shapes = self.backbone.shapes(frame, places)
+        self.blocks = nn.ModuleDict({unit.replace(".", "/"): NonLocalBlock(shapes[unit][0]) for unit in places})
         self.combination, self.label_first = hparams.combination, hparams.label_first
         self.positive = min(max(2, round(hparams.positive_share * num_classes)), max(num_classes - 2, 1))
         self.requires_grad_(hparams.train)
@@ -79,12 +79,6 @@ class NLCCAM(CAM):
     def _look_around(self, unit: str, features: Tensor) -> Tensor | None:
         name = unit.replace(".", "/")
         return self.blocks[name](features) if name in self.blocks else None
-
-    def _channels(self, frame: int, places: dict[str, int]) -> dict[str, int]:
-        with torch.no_grad():
-            _, kept = self.backbone.eval().with_features(torch.zeros(1, 3, frame, frame), tuple(places))
-        self.backbone.train()
-        return {unit: features.shape[1] for unit, features in kept.items()}
 
 
 def rank_weights(num_classes: int, positive: int, combination: str = "quadratic") -> Tensor:

@@ -45,18 +45,19 @@ class SPG(Method):
         low_2: float = hp(0.1, Uniform(0.0, 1.0), "share of high_2, 0 to 1")
         high_3: float = hp(0.7, Uniform(0.0, 1.0), "the same for what both teach the last branch, 0 to 1")
         low_3: float = hp(0.14, Uniform(0.0, 1.0), "share of high_3, 0 to 1")
-        branch_channels: int = hp(512, Fixed(), "channels of the side branches")
+        branch_channels: int = hp(
+            0, Fixed(), "channels of the branches; 0: 1,024 (ResNets) or 512 on the sides, 512 last"
+        )
 
     def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
-        self.backbone = build_backbone(hparams.backbone, hparams.weights, hparams.large_feature_map, bare=True)
+        # Two convolutions stand before the class maps: those of InceptionV3's own end, new ones for VGG16, none for
+        # others.
+        bare, new = hparams.backbone == "vgg16_gap", 2 if hparams.backbone == "vgg16_gap" else 0
+        self.backbone = build_backbone(hparams.backbone, hparams.weights, hparams.large_feature_map, bare=bare)
         early, late = self._guide_channels(frame)
-        width = hparams.branch_channels
-        # VGG16 and InceptionV3 get two more convolutions in front of the class maps, ResNets none.
-        convolutions = 2 if hparams.backbone in ("vgg16_gap", "inception_v3") else 0
+        width = hparams.branch_channels or (1024 if hparams.backbone.startswith("resnet") else 512)
         channels = self.backbone.channels
-        extra = [
-            layer for _ in range(convolutions) for layer in (nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
-        ]
+        extra = [layer for _ in range(new) for layer in (nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())]
         self.heads = nn.ModuleDict(
             {
                 "extra": nn.Sequential(*extra),
@@ -65,7 +66,7 @@ class SPG(Method):
                 "late": nn.Sequential(nn.Conv2d(late, width, 3, padding=1), nn.ReLU()),
                 # One tail for both branches.
                 "tail": ConvHead(width, width, 1, depth=1),
-                "last": ConvHead(channels, width, 1, depth=1),
+                "last": ConvHead(channels, hparams.branch_channels or 512, 1, depth=1),
             }
         )
         initialise(self.heads, nn.init.xavier_uniform_)
@@ -102,11 +103,8 @@ class SPG(Method):
         return self.backbone.param_groups(self.heads, lr, slow_head=self.slow_head)
 
     def _guide_channels(self, frame: int) -> tuple[int, int]:
-        was_training = self.backbone.training
-        with torch.no_grad():
-            _, kept = self.backbone.eval().with_features(torch.zeros(1, 3, frame, frame), self.backbone.points.guides)
-        self.backbone.train(was_training)
-        early, late = (kept[unit].shape[1] for unit in self.backbone.points.guides)
+        _, shapes = self.backbone.shapes(frame, self.backbone.points.guides)
+        early, late = (shapes[unit][0] for unit in self.backbone.points.guides)
         return early, late
 
     @staticmethod

@@ -13,7 +13,7 @@ from wsol_bench.datasets.open_dataset import DatasetSpec
 from wsol_bench.errors import DataError, UsageError, unknown_choice
 from wsol_bench.methods.hparams import Choice, Distribution, HyperParams, IntUniform, LogUniform, Uniform, Value
 from wsol_bench.training.config import OptimizerParams
-from wsol_bench.yaml_file import StrictModel, read_yaml
+from wsol_bench.yaml_file import StrictModel, read_content, validated
 
 if TYPE_CHECKING:
     from wsol_bench.methods.base import Method
@@ -62,12 +62,21 @@ class Range(StrictModel):
 
 
 class Recipe(StrictModel):
-    """How a method is run on one dataset: budget, values, and ranges that replace the method's own."""
+    """How a method is run on one dataset: budget, values, and ranges that replace the method's own.
+
+    Attributes:
+        backbones: values that replace those of ``recipe`` when the user sets this backbone.
+    """
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0, default=32)
     recipe: dict[str, Value] = Field(default_factory=dict)
+    backbones: dict[str, dict[str, Value]] = Field(default_factory=dict)
     space: dict[str, Range] = Field(default_factory=dict)
+
+    def values_for(self, backbone: str | None) -> dict[str, Value]:
+        """Returns the values of the recipe, for the backbone that the user set or the recipe's own."""
+        return self.recipe | self.backbones.get(backbone or "", {})
 
 
 class Expected(StrictModel):
@@ -87,9 +96,14 @@ class Expected(StrictModel):
 
 
 class Baseline(StrictModel):
-    """The content of one file of ``baselines/``."""
+    """The content of one file of ``baselines/``.
+
+    Attributes:
+        extends: another method whose ranges and recipes hold where this file says nothing; never its expected numbers.
+    """
 
     method: str
+    extends: str | None = None
     citation: str = ""
     space: dict[str, Range] = Field(default_factory=dict)
     datasets: dict[str, Recipe]
@@ -133,12 +147,14 @@ def read_baseline(path: Path, method: str, parameters: Sequence[type[HyperParams
         DataError: it is not a valid baseline, belongs to another method, names a parameter that the method does not
             have, or gives one a value that does not fit; with the file and the key.
     """
-    baseline = read_yaml(path, Baseline)
+    baseline = validated(_extended(read_content(path), path), Baseline, path)
     if baseline.method != method:
         raise DataError(f"Expected 'method: {method}' but got 'method: {baseline.method}'.", path)
     named = [("space", key, value) for key, value in _drawable(baseline.space)]
     for name, recipe in baseline.datasets.items():
         named += [(f"datasets.{name}.recipe", key, value) for key, value in recipe.recipe.items()]
+        for backbone, values in recipe.backbones.items():
+            named += [(f"datasets.{name}.backbones.{backbone}", key, value) for key, value in values.items()]
         named += [(f"datasets.{name}.space", key, value) for key, value in _drawable(recipe.space)]
     for where, key, value in named:
         try:
@@ -158,6 +174,25 @@ def checked_value(key: str, value: Any, parameters: Sequence[type[HyperParams]])
         if key in group.declarations():
             return group.from_dict({key: value}).as_dict()[key]
     raise unknown_choice("a hyper-parameter", key, [name for group in parameters for name in group.declarations()])
+
+
+def _extended(content: Any, path: Path) -> Any:
+    """Fills a file's content up with what the method that it extends says of ranges and recipes."""
+    if not isinstance(content, dict) or not isinstance(content.get("extends"), str):
+        return content
+    base_path = path.with_name(f"{content['extends']}.yaml")
+    if not base_path.is_file():
+        raise DataError(f"Expected 'extends' to name another baseline but there is no {base_path.name}.", path)
+    base = _extended(read_content(base_path), base_path)
+    return content | {key: _merged(base.get(key, {}), content.get(key) or {}) for key in ("space", "datasets")}
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Merges two mappings key by key; a range is taken whole, and ``null`` takes a key of the base away."""
+    if not isinstance(base, dict) or not isinstance(own, dict) or set(own) & set(Range.model_fields):
+        return own
+    merged = base | {key: _merged(base[key], value) if key in base else value for key, value in own.items()}
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def _drawable(space: Mapping[str, Range]) -> list[tuple[str, Value]]:

@@ -95,8 +95,13 @@ class MethodOnDataset:
     parameters: tuple[Parameter, ...]
 
     @classmethod
-    def of(cls, method: str, dataset: str) -> MethodOnDataset:
-        """Looks a method up; ``dataset`` is what the user typed, or a family that the method has a recipe for.
+    def of(cls, method: str, dataset: str, backbone: str | None = None) -> MethodOnDataset:
+        """Looks a method up.
+
+        Args:
+            method: registered name.
+            dataset: what the user typed, or a family that the method has a recipe for.
+            backbone: the one that the user set, if any; the recipe may have values for it.
 
         Raises:
             UsageError: an unknown method or dataset.
@@ -108,12 +113,13 @@ class MethodOnDataset:
         if name not in known:
             raise unknown_choice("--dataset", name, known)
         recipe = baseline.recipe_for(dataset)
+        values = recipe.values_for(backbone)
         ranges = {key: entry.distribution() for key, entry in (baseline.space | recipe.space).items()}
         return cls(
             baseline,
             recipe,
             tuple(
-                Parameter(key, recipe.recipe.get(key, default), ranges.get(key, spread), doc)
+                Parameter(key, values.get(key, default), ranges.get(key, spread), doc)
                 for group in _groups(method)
                 for key, (default, spread, doc) in group.declarations().items()
             ),
@@ -134,8 +140,8 @@ def enumerate_trials(request: PlanRequest, dataset: str, dataset_version: str) -
     _refuse_unknown(request.overrides or {}, groups)
     trials = []
     for name, (shared, own) in groups.items():
-        plan = MethodOnDataset.of(name, dataset)
         overrides = _typed_overrides(request.overrides or {}, (shared, own))
+        plan = MethodOnDataset.of(name, dataset, str(overrides.get("backbone", "")) or None)
         for index in range(request.configs):
             values = {one.name: one.value for one in plan.parameters}
             if index:

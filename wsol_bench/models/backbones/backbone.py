@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from wsol_bench.errors import UsageError
@@ -104,6 +105,18 @@ class Backbone(nn.Module):
 
         final = self(images, keep)
         return final, kept
+
+    def shapes(self, frame: int, names: tuple[str, ...]) -> tuple[tuple[int, int], dict[str, tuple[int, int]]]:
+        """Returns channels and side of the final features, and of the outputs of the named units, for a square "
+        "input.
+        """
+        was_training = self.training
+        device = next(self.parameters()).device
+        with torch.no_grad():
+            final, kept = self.eval().with_features(torch.zeros(1, 3, frame, frame, device=device), names)
+        self.train(was_training)
+        found = {name: (features.shape[1], features.shape[2]) for name, features in kept.items()}
+        return (final.shape[1], final.shape[2]), found
 
     def param_groups(self, head: nn.Module, lr: float, *, slow_head: bool = False) -> list[dict[str, Any]]:
         """Returns optimiser groups for this trunk and ``head``.
