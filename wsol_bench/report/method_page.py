@@ -34,6 +34,7 @@ def method_page(plan: MethodOnDataset, *, title: str, dataset: str, origin: str)
             }
             for one in plan.parameters
         ],
+        "backbones": plan.recipe.backbones,
         "recipes": sorted(plan.baseline.datasets),
         "expected": [entry.model_dump() for entry in plan.baseline.expected],
     }

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from wsol_bench.errors import UsageError
+from wsol_bench.methods.cam import CAM
+from wsol_bench.workflow.method_cost import method_cost
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_multiply_accumulates_are_those_of_the_layers() -> None:
+    found = method_cost("cam", "critters", {}, frame=64, classes=10, batch_size=2, device=CPU)
+    cam = CAM()
+    cam.build(10, [str(i) for i in range(10)], CAM.HParams.from_dict({"backbone": "resnet_tiny"}), 64)
+    counted: list[int] = []
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            counted.append(output.numel() * module.weight[0].numel())
+        if isinstance(module, nn.Linear):
+            counted.append(output.numel() * module.in_features)
+
+    for module in cam.modules():
+        module.register_forward_hook(count)
+    cam.eval().localize(torch.zeros(1, 3, 64, 64))
+    maps = 8 * 8 * 128  # the class map: 128 channels at 64 places
+    assert found["macs_g"] * 1e9 == pytest.approx(sum(counted) + maps)
+    assert found["params_m"] == pytest.approx(sum(p.numel() for p in cam.parameters()) / 1e6)
+    assert found["ms_per_image"] > 0 and found["images_per_s"] > 0
+
+
+def test_methods_cost_what_they_do() -> None:
+    costs = {
+        name: method_cost(name, "critters", {}, frame=64, batch_size=1, device=CPU) for name in ("cam", "acol", "fcam")
+    }
+    assert costs["cam"]["macs_g"] < costs["acol"]["macs_g"] < costs["fcam"]["macs_g"]
+    assert costs["fcam"]["trainable_m"] < costs["fcam"]["params_m"], "the classifier is frozen in the last stage"
+    tried = [method_cost("score_cam", "critters", {"channels": n}, frame=64, batch_size=1, device=CPU) for n in (2, 4)]
+    assert tried[0]["macs_g"] < tried[1]["macs_g"]
+
+
+def test_recipes_with_pretrained_weights_need_none_here() -> None:
+    found = method_cost("cam", "cub", {}, frame=64, batch_size=1, device=CPU)
+    assert found["backbone"] == "resnet50" and round(found["params_m"], 2) == 23.92
+    assert method_cost("cam", "cub", {"backbone": "mobilenet_v2"}, frame=64, batch_size=1, device=CPU)["params_m"] < 3
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'cam'"):
+        method_cost("cma", "critters", {}, device=CPU)
+    with pytest.raises(UsageError, match="backbone"):
+        method_cost("cam", "critters", {"backbne": "resnet50"}, device=CPU)

@@ -1,0 +1,110 @@
+"""What a method costs: parameters, multiply-accumulates and time per image, for any backbone and size of image."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from wsol_bench.methods.base import Method
+from wsol_bench.methods.hparams import Value
+from wsol_bench.models.weights import NO_WEIGHTS, without_pretrained
+from wsol_bench.registry import METHODS
+from wsol_bench.search.plan import PlanRequest, enumerate_trials
+
+WARM_UP, ROUNDS = 2, 5
+EPOCHS = 4
+
+
+def method_cost(
+    name: str,
+    dataset: str,
+    overrides: Mapping[str, Value],
+    *,
+    frame: int = 224,
+    classes: int = 200,
+    batch_size: int = 32,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Measures prediction, map included, with weights that were never trained: they cost the same.
+
+    Args:
+        name: registered name of the method.
+        dataset: whose recipe sets what ``overrides`` do not.
+        overrides: hyper-parameters, as ``--set`` takes them.
+        frame: side of the images in pixels.
+        classes: number of classes.
+        batch_size: images in the larger of the two batches that are timed.
+        device: where to compute.
+
+    Returns:
+        ``method``, ``backbone``, ``params_m`` (parameters in millions), ``trainable_m`` (of the last stage), ``macs_g``
+        (multiply-accumulates of one image in billions, as PyTorch counts them), ``ms_per_image`` (batch of one) and
+        ``images_per_s`` (in batches), both the best of several rounds.
+
+    Raises:
+        UsageError: the method or a hyper-parameter is unknown.
+    """
+    trial = enumerate_trials(PlanRequest((name,), overrides=overrides), dataset, "cost")[0]
+    hparams = trial.config.hparams | {"weights": NO_WEIGHTS, "pretrained_head": False, "train": True}
+    hparams = {key: value for key, value in hparams.items() if key in trial.config.hparams}
+    method_class = METHODS.get(name)
+    with without_pretrained():
+        method: Method = method_class()
+        method.build(classes, [f"class {i}" for i in range(classes)], method_class.HParams.from_dict(hparams), frame)
+    for stage in method.stages(EPOCHS):
+        method.enter_stage(stage.name)
+    method.eval().to(device)
+    single, many = (torch.randn(count, 3, frame, frame, device=device) for count in (1, batch_size))
+    return {
+        "method": name,
+        "backbone": hparams.get("backbone", "-"),
+        "params_m": _millions(method, trainable=False),
+        "trainable_m": _millions(method, trainable=True),
+        "macs_g": _macs(method, single) / 1e9,
+        "ms_per_image": 1000 * _seconds(method, single),
+        "images_per_s": batch_size / _seconds(method, many),
+    }
+
+
+def _millions(method: Method, *, trainable: bool) -> float:
+    counted = (parameter.numel() for parameter in method.parameters() if parameter.requires_grad or not trainable)
+    return sum(counted) / 1e6
+
+
+def _macs(method: Method, images: torch.Tensor) -> float:
+    counter = _FlopCounter()
+    with torch.no_grad(), counter:
+        method.localize(images, torch.zeros(len(images), dtype=torch.long, device=images.device))
+    return counter.flops / 2
+
+
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up what PyTorch's table says of each operation; its own counter does not go along with autograd.grad."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def _seconds(method: Method, images: torch.Tensor) -> float:
+    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    times = []
+    for _ in range(WARM_UP + ROUNDS):
+        started = time.perf_counter()
+        with torch.no_grad():
+            # Reading a number waits for the device.
+            float(method.localize(images, labels).maps.sum())
+        times.append(time.perf_counter() - started)
+    return min(times[WARM_UP:])
