@@ -28,7 +28,7 @@ from wsol_bench.workflow.workspace import Workspace
 
 SPEC = "critters:size=64,train=40,val=12,test=16"
 SCREEN = Screen(quiet=True)
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "edge_cam.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "edge_cam" / "edge_cam.py"
 
 
 @pytest.fixture(scope="module")

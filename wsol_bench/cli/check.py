@@ -41,7 +41,7 @@ def check(
         names = sorted(set(METHODS) - known)
         if not names:
             raise PluginError(
-                f"Expected '{path}' to register a method but it registers none; see examples/edge_cam.py."
+                f"Expected '{path}' to register a method but it registers none; see examples/edge_cam/."
             )
     with working():
         results = {name: run_checks(name) for name in names}

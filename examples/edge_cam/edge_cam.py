@@ -1,8 +1,10 @@
 """A complete third-party method: CAM trained on images whose centre is hidden.
 
-Try it without installing anything::
+Try it without installing anything, prove that it keeps to the contract, or install it beside wsol-bench::
 
-    wsol-bench --plugin examples/edge_cam.py select --method edge_cam --val pseudo=ss
+    wsol-bench --plugin examples/edge_cam/edge_cam.py select --method edge_cam --val pseudo=ss
+    wsol-bench check examples/edge_cam/edge_cam.py
+    pip install examples/edge_cam
 """
 
 from __future__ import annotations
