@@ -49,7 +49,9 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(dataset, trials, workspace):
-    request = SelectionRequest(SPEC, trials, ("cls", "gt", "pseudo=ss"), replicates=50, epochs=1)
+    request = SelectionRequest(
+        SPEC, trials, ("cls", "gt", "pseudo=ss", "pseudo=rpn", "pseudo=clip"), replicates=50, epochs=1
+    )
     return select(dataset, request, workspace, device="cpu", screen=SCREEN)
 
 
@@ -60,7 +62,7 @@ def test_every_source_and_policy_has_a_row(result):
     assert {policy for source, policy in cells if source == "gt"} == box_policies
     assert {policy for source, policy in cells if source == "cls"} == {"BT-OT", "BV-OT", "BT-TT", "BV-TT"}
     realistic = {(row.val_boxes, row.selection, row.tau_from) for row in result.rows if row.realistic}
-    assert realistic == {("ss", "BV", "VT"), ("cls", "BV", "OT")}
+    assert realistic == {("cls", "BV", "OT"), *((name, "BV", "VT") for name in ("ss", "rpn", "clip"))}
     assert find(result.rows, val_boxes="ss", selection="BV", tau_from="VT").supervision == "pseudo:ss"
 
 
@@ -101,7 +103,9 @@ def test_the_printed_page_holds_what_a_reader_needs(result, capsys):
 def test_a_second_call_repeats_no_work(dataset, trials, workspace, result):
     stamps = {path: path.stat().st_mtime_ns for path in workspace.root.glob("trials/**/*.parquet")}
     boxes = {path: path.stat().st_mtime_ns for path in workspace.root.glob("pseudo_boxes*/**/localization.txt")}
-    request = SelectionRequest(SPEC, trials, ("cls", "gt", "pseudo=ss"), replicates=50, epochs=1)
+    request = SelectionRequest(
+        SPEC, trials, ("cls", "gt", "pseudo=ss", "pseudo=rpn", "pseudo=clip"), replicates=50, epochs=1
+    )
     again = select(dataset, request, workspace, device="cpu", figures=False, screen=SCREEN)
     assert stamps
     assert boxes

@@ -40,9 +40,7 @@ def check(
         load_plugin_file(path)
         names = sorted(set(METHODS) - known)
         if not names:
-            raise PluginError(
-                f"Expected '{path}' to register a method but it registers none; see examples/edge_cam/."
-            )
+            raise PluginError(f"Expected '{path}' to register a method but it registers none; see examples/edge_cam/.")
     with working():
         results = {name: run_checks(name) for name in names}
     if json_:
