@@ -10,7 +10,7 @@ WORKERS ?= 2
 
 # The main job on the embedded dataset: train, annotate, select, and say what the protocol concludes.
 demo: $(READY)
-	$(BIN)/wsol-bench select --val pseudo=ss --workspace wsol_workspace
+	$(BIN)/wsol-bench select --val pseudo=ss --val pseudo=rpn --val pseudo=clip --workspace wsol_workspace
 
 # The default tests; 'make test-all' adds those marked slow, as continuous integration does.
 test: $(READY)

@@ -45,7 +45,8 @@ def table(device: torch.device, batch: int, rounds: int) -> Iterator[str]:
     name = torch.cuda.get_device_name() if device.type == "cuda" else "no GPU"
     yield "# Speed of post-hoc maps"
     yield ""
-    yield f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {name}, torch {torch.__version__}; batch {batch}"
+    cores = len(os.sched_getaffinity(0))
+    yield f"{platform.machine()}, {cores} cores, {name}, torch {torch.__version__}; batch {batch}"
     yield f"load {os.getloadavg()[0]:.1f}; images per second, maps of the last layer enlarged to the image"
     yield ""
     yield "| method | backbone | px | grad-cam package | here | ratio |"

@@ -167,6 +167,12 @@ def test_the_version(capsys: Output) -> None:
         ("annotate import --from x", "Missing option '--dataset'"),
         ("annotate import --from x -d folder:name=cub", "Expected folders called train, val, test"),
         ("annotate noise --metadata x --out y", "Expected a folder with image_ids.txt"),
+        ("methods cost cm", "Did you mean 'cam'?"),
+        ("methods cost --frame 16", "should be greater than or equal to 32"),
+        ("methods cost --set bakbone=x cam", "Did you mean 'backbone'?"),
+        ("check", "Missing argument 'FILE|METHOD'."),
+        ("check cm", "Did you mean 'cam'?"),
+        ("check nope.py", "there is no file 'nope.py'"),
         ("methods show", "Missing argument 'METHOD'."),
         ("methods show cam -d crittters", "Did you mean 'critters'?"),
         ("datasets check -d tiny-imagenet --root nope", "Expected"),
@@ -309,6 +315,25 @@ def test_a_method_is_shown(capsys: Output) -> None:
     assert main(["methods", "show", "cam"]) == 0
     text = capsys.readouterr().out
     assert "0.0005" in text and "log-uniform" in text and "70.40" in text and "Zhou et al." in text
+
+
+def test_the_cost_of_a_method_is_measured(capsys: Output) -> None:
+    small = ("--frame", "32", "--classes", "3", "--batch", "2", "--set", "backbone=resnet_tiny")
+    (row,) = _json(capsys, "methods", "cost", "cam", *small)["rows"]
+    assert row["method"] == "cam" and row["params_m"] > 0 and row["macs_g"] > 0
+    assert main(["methods", "cost", "cam", *small]) == 0
+    assert "images per s" in capsys.readouterr().out
+
+
+def test_a_method_is_checked(capsys: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert main(["check", str(REPOSITORY / "examples" / "edge_cam" / "edge_cam.py")]) == 0
+    assert re.search(r"edge_cam: (\d+) of \1 checks are as they should be", capsys.readouterr().out)
+    (tmp_path / "empty.py").touch()
+    assert "'empty.py' to register a method but it registers none" in _error(capsys, "check", "empty.py")
+    monkeypatch.setattr("wsol_bench.methods.cam.CAM.localize", lambda *_: 1 / 0)
+    assert main(["check", "cam", "--json"]) == 1
+    failed = [one for one in json.loads(capsys.readouterr().out)["methods"]["cam"] if one["status"] == "failed"]
+    assert any("ZeroDivisionError" in one["reason"] for one in failed)
 
 
 def test_a_plan_is_printed_without_running_anything(capsys: Output, tmp_path: Path) -> None:

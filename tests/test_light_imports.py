@@ -44,6 +44,8 @@ COMMANDS = (
     "methods",
     "methods list",
     "methods show",
+    "methods cost",
+    "check",
     "leaderboard",
     "leaderboard build",
 )

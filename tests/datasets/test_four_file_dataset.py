@@ -102,6 +102,14 @@ def test_masks_are_no_boxes(root: Path) -> None:
         FourFileDataset(root).ground_truth("val")
 
 
+def test_asking_for_ground_truth_reads_none(root: Path) -> None:
+    (root / "metadata" / "val" / "localization.txt").unlink()
+    (root / "metadata" / "test" / "localization.txt").write_text("")
+    birds = FourFileDataset(root)
+    with firewall.training("t"):
+        assert [birds.has_ground_truth(split) for split in ("train", "val", "test")] == [True, False, False]
+
+
 def test_proxy_training_set(root: Path) -> None:
     birds = FourFileDataset(root, proxy_train=True, class_names=None)
     assert birds.split("train").ids == _ids("train")[1:3] and birds.split("train").labels.tolist() == [1, 2]

@@ -50,8 +50,7 @@ def contact_sheet(
 
     Raises:
         UsageError: there is no image, numbers of images, boxes, points and captions differ, or ``columns`` or
-        ``cell`` is not
-            positive.
+            ``cell`` is not positive.
     """
     named = boxes if isinstance(boxes, Mapping) else {} if boxes is None else {"": boxes}
     crosses = points or {}
