@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from wsol_bench.datasets.packed import PackedSplit
-from wsol_bench.methods.base import IMAGENET_MEAN_STD, Batch
+from wsol_bench.methods.base import Batch, Window
+from wsol_bench.models.weights import IMAGENET_MEAN_STD
 from wsol_bench.training.batches import TrainingData, normalise, training_side
 
 CPU = torch.device("cpu")
@@ -22,7 +23,7 @@ def _split(images: int = 20, side: int = SIDE) -> PackedSplit:
 
 
 def _epoch(data: TrainingData, epoch: int = 1, batch_size: int = 4, seed: int = 0) -> list[Batch]:
-    return list(data.epoch(epoch, batch_size, seed, IDENTITY))
+    return [data.batch(crops, IDENTITY) for crops in data.epoch(epoch, batch_size, seed)]
 
 
 def _pixels(batches: list[Batch]) -> np.ndarray:
@@ -109,6 +110,53 @@ def test_images_read_batch_by_batch_are_the_same(tmp_path: Path) -> None:
     for one, other in zip(_epoch(streamed), _epoch(resident), strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
+
+
+def test_windows_say_where_crops_lie() -> None:
+    """What a batch shows is what its window cuts out of the whole images."""
+    split = _split()
+    batches = _epoch(TrainingData(split, FRAME, CPU))
+    for batch in batches:
+        rows = batch.images[:, 0, 0, 0].mul(255).round().long()
+        for channel in (1, 2):
+            whole = torch.from_numpy(split.images[rows][..., channel].copy()).float()
+            cut = batch.window.crop_maps(whole, FRAME)
+            assert torch.allclose(cut, batch.images[:, channel] * 255, atol=1e-3)
+
+
+def test_boxes_move_with_their_window() -> None:
+    window = Window(torch.tensor([[0.0, 0.5], [0.0, 0.5], [0.0, 0.0]]), 0.5, torch.tensor([False, True, False]))
+    boxes = torch.tensor([[0.5, 0.25, 0.75, 1.0]]).expand(3, 1, 4)
+    expected = [[0.0, 0.5, 0.5, 1.0], [0.5, 0.5, 1.0, 1.0], [1.0, 0.5, 1.0, 1.0]]
+    assert window.crop_boxes(boxes)[:, 0].tolist() == expected
+    assert torch.equal(Window().crop_boxes(boxes), boxes)
+    maps = torch.rand(3, 4, 4)
+    assert torch.allclose(Window().crop_maps(maps, 4), maps, atol=1e-6)
+
+
+def test_fixed_crops_are_the_same_for_every_trial() -> None:
+    data = TrainingData(_split(200), FRAME, CPU)
+    drawn = [crops for seed in (0, 1) for crops in data.epoch(1, 50, seed, views=3)]
+    seen: dict[tuple[int, int], tuple[int, ...]] = {}
+    for crops in drawn:
+        assert crops.views is not None
+        for row, view, corner, flip in zip(crops.rows, crops.views, crops.corners, crops.flips, strict=True):
+            assert seen.setdefault((row, view), (*corner, flip)) == (*corner, flip)
+    assert {view for _, view in seen} == {0, 1, 2} and len(set(seen.values())) == (SIDE - FRAME + 1) ** 2 * 2
+    again = TrainingData(_split(200), FRAME, CPU).view(np.arange(200), np.full(200, 2))
+    assert all(
+        seen.get((row, 2), (*again.corners[row], again.flips[row])) == (*again.corners[row], again.flips[row])
+        for row in range(200)
+    )
+
+
+def test_whole_images_are_squashed_to_the_frame() -> None:
+    split = _split()
+    images, labels = TrainingData(split, FRAME, CPU).whole(np.array([3, 5]), IDENTITY)
+    assert images.shape == (2, 3, FRAME, FRAME) and labels.tolist() == [0, 2]
+    assert torch.allclose(
+        images[:, 0] * 255, torch.tensor([3.0, 5.0]).view(2, 1, 1).expand(-1, FRAME, FRAME), atol=1e-3
+    )
 
 
 def test_normalisation() -> None:

@@ -38,12 +38,15 @@ class PackedSplit:
         labels: ``[N]`` int64 class indices.
         images: ``[N, S, S, 3]`` uint8 RGB; a read-only memory map when it comes from a cache.
         skipped: images of the split that are left out because they could not be decoded.
+        identity: what the pixels depend on: dataset, split, side, content of the files and the images left out.
+            Whatever is computed from the images can be kept under it; empty means nothing can.
     """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
     images: NDArray[np.uint8]
     skipped: tuple[SkippedImage, ...] = ()
+    identity: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -125,11 +128,13 @@ class _Decoding:
         images = np.empty(self.shape, dtype=np.uint8)
         kept = self._fill(images)
         rows = np.flatnonzero(kept)
+        skipped = tuple(self._policy.skipped)
         return PackedSplit(
             ids=tuple(self.split.ids[row] for row in rows),
             labels=self.split.labels[rows],
             images=images if kept.all() else images[rows],
-            skipped=tuple(self._policy.skipped),
+            skipped=skipped,
+            identity=_identity(_entry_name(self.dataset, self.split.name, self._side), skipped),
         )
 
     def into_folder(self, folder: Path) -> None:
@@ -214,8 +219,16 @@ def _open(entry: Path, job: _Decoding, on_bad_image: OnBadImage) -> PackedSplit 
     if skipped and on_bad_image == "error":
         return None
     return PackedSplit(
-        ids=tuple(job.split.ids[row] for row in rows), labels=job.split.labels[rows], images=images, skipped=skipped
+        ids=tuple(job.split.ids[row] for row in rows),
+        labels=job.split.labels[rows],
+        images=images,
+        skipped=skipped,
+        identity=_identity(entry.name, skipped),
     )
+
+
+def _identity(name: str, skipped: tuple[SkippedImage, ...]) -> str:
+    return "\n".join([name, *(one.image_id for one in skipped)])
 
 
 def _intact(images: NDArray[np.uint8], checksums: NDArray[np.uint32]) -> bool:

@@ -4,16 +4,53 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsol_bench.methods.hparams import HyperParams
+from wsol_bench.models.frozen import Answers, Frozen
+from wsol_bench.models.weights import IMAGENET_MEAN_STD
 
-IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Channel means and standard deviations of ImageNet, for pixel values in [0, 1]."""
+
+@dataclass(frozen=True)
+class Window:
+    """Where the crops of a batch lie in their whole images; as it is, a batch of whole images.
+
+    Attributes:
+        corners: ``[B, 2]`` float, row and column of the upper left corner, as shares of the whole image.
+        side: of the crops, as a share of the whole image, up to 1.
+        flips: ``[B]`` bool, mirrored left to right after cropping.
+    """
+
+    corners: Tensor = field(default_factory=lambda: torch.zeros(1, 2))
+    side: float = 1.0
+    flips: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.bool))
+
+    def crop_maps(self, maps: Tensor, size: int) -> Tensor:
+        """Cuts maps of whole images ``[B, h, w]`` to the crops: ``[B, size, size]``, bilinear."""
+        centres = (torch.arange(size, device=maps.device) + 0.5) / size
+        across = torch.where(self.flips.to(maps.device)[:, None], centres.flip(0), centres)
+        corners = self.corners.to(maps.device)
+        x = (corners[:, 1:] + self.side * across).expand(len(maps), -1)
+        y = (corners[:, :1] + self.side * centres).expand(len(maps), -1)
+        grid = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
+        cut = F.grid_sample(maps[:, None].float(), 2 * grid - 1, padding_mode="border", align_corners=False)
+        return cut[:, 0]
+
+    def crop_boxes(self, boxes: Tensor) -> Tensor:
+        """Moves boxes ``[B, K, 4]`` (``x0, y0, x1, y1`` as edges, shares of the whole image) into the crops.
+
+        Returns:
+            ``[B, K, 4]`` in shares of the crop, clipped to it; empty where nothing of a box is in it.
+        """
+        corners = self.corners.to(boxes.device).flip(1).repeat(1, 2)[:, None]
+        moved = ((boxes - corners) / self.side).clamp(0, 1)
+        mirrored = torch.stack([1 - moved[..., 2], moved[..., 1], 1 - moved[..., 0], moved[..., 3]], dim=-1)
+        return torch.where(self.flips.to(boxes.device)[:, None, None], mirrored, moved)
 
 
 @dataclass(frozen=True)
@@ -24,11 +61,15 @@ class Batch:
         images: ``[B, 3, S, S]`` float, normalised by the method's mean and standard deviation.
         labels: ``[B]`` int64.
         epoch: number of the epoch in progress within its stage, from 1.
+        window: where the images lie in the whole training images.
+        harvest: answers of the parts that :meth:`Method.harvest` names, for the whole training images.
     """
 
     images: Tensor
     labels: Tensor
     epoch: int
+    window: Window = field(default_factory=Window)
+    harvest: Mapping[str, Answers] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +165,23 @@ class Method(nn.Module, ABC):
         Decides what is trainable from here on; :meth:`param_groups` is asked afterwards.
         """
         return
+
+    @property
+    def views(self) -> int:
+        """How many fixed crops of every image the stage in progress trains on; with 0, crops are drawn freely.
+
+        The answers of frozen parts (:class:`~wsol_bench.models.frozen.Frozen`) for fixed crops are kept on disk, so
+        that an encoder runs once per crop, whatever the number of epochs and of configurations.
+        """
+        return 0
+
+    def harvest(self) -> Mapping[str, Frozen]:
+        """Names what is worked out once per whole training image before the stage in progress, such as pseudo-labels.
+
+        Each part gets the image squashed to the frame, and its class label. Answers are kept on disk under the
+        identity of the part, and are in ``batch.harvest`` from then on.
+        """
+        return {}
 
     def param_groups(self, lr: float) -> list[dict[str, Any]]:
         """Returns optimiser groups, each with its ``params`` and ``lr``.

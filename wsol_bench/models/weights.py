@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,11 +15,20 @@ from wsol_bench.checksum import sha256_of
 from wsol_bench.errors import DataError, UsageError
 
 StateDict = dict[str, torch.Tensor]
+Weights = TypeVar("Weights")
+
+IMAGENET_MEAN_STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Channel means and standard deviations of ImageNet, for pixel values in [0, 1], which most weights expect."""
 
 NO_WEIGHTS = "none"
 """The source of a network that is trained from scratch."""
 
 _unneeded: ContextVar[bool] = ContextVar("pretrained_weights_unneeded", default=False)
+
+
+def pretrained_unneeded() -> bool:
+    """Whether a checkpoint is about to fill the network; see :func:`without_pretrained`."""
+    return _unneeded.get()
 
 
 @contextmanager
@@ -29,6 +38,16 @@ def without_pretrained() -> Iterator[None]:
     A trained model can thus be loaded where its starting weights are no longer at hand.
     """
     token = _unneeded.set(True)
+    try:
+        yield
+    finally:
+        _unneeded.reset(token)
+
+
+@contextmanager
+def with_pretrained() -> Iterator[None]:
+    """Loads pretrained weights inside the block all the same: those of frozen networks are in no checkpoint."""
+    token = _unneeded.set(False)
     try:
         yield
     finally:
@@ -57,10 +76,10 @@ def load_state(source: str, *, by_name: Callable[[], StateDict] | None = None) -
                 "Expected a backbone that torchvision has weights for but got weights=torchvision for another one; "
                 "fix: weights=none, or the file of a state dict."
             )
-        return _fetch(by_name, source)
+        return fetched(by_name, f"'{source}'")
     if source.startswith("timm:"):
-        return _fetch(lambda: _timm_state(source.removeprefix("timm:")), source)
-    return _read_file(source)
+        return fetched(lambda: _timm_state(source.removeprefix("timm:")), f"'{source}'")
+    return read_state(source, "'none', 'torchvision', 'timm:<model>'")
 
 
 def load_trunk(trunk: nn.Module, state: StateDict, source: str) -> None:
@@ -127,10 +146,22 @@ def failed_fetch(what: str, error: Exception, fix: str) -> UsageError:
     return UsageError(f"Expected to load the weights {what} but it failed ({reason}). Without a network: {fix}.")
 
 
-def _read_file(source: str) -> StateDict:
-    path = checked_file(source, "'none', 'torchvision', 'timm:<model>'")
-    loaded = read_torch_file(path)
-    for key in ("state_dict", "model"):
+def read_state(source: str, known: str) -> StateDict:
+    """Reads the state dict of ``FILE[@sha256:<hex>]``, as PyTorch or safetensors wrote it.
+
+    Prefixes of DataParallel and of the methods here are dropped, and so is what official checkpoints are wrapped in
+    (``state_dict``, ``model``, DINO's ``teacher``).
+
+    Args:
+        source: what the user wrote.
+        known: what could have been written instead of a file, for the error.
+
+    Raises:
+        DataError: the file is missing, is not a state dict, or has another checksum.
+    """
+    path = checked_file(source, known)
+    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
+    for key in ("state_dict", "model", "teacher"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
@@ -138,14 +169,33 @@ def _read_file(source: str) -> StateDict:
     return {_plain_name(name): value for name, value in loaded.items()}
 
 
+def _read_safetensors(path: Path) -> StateDict:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"Expected a file of safetensors but it cannot be read ({error}).", path) from error
+
+
 def _plain_name(name: str) -> str:
     """Drops the prefixes of DataParallel and of the methods here, so that a trial's checkpoint can start another."""
-    for prefix in ("module.", "backbone.", "trunk."):
+    for prefix in ("module.", "backbone.", "trunk.", "tower.vit."):
         name = name.removeprefix(prefix)
     return name
 
 
-def _fetch(load: Callable[[], StateDict], source: str) -> StateDict:
+def fetched(load: Callable[[], Weights], what: str) -> Weights:
+    """Returns what ``load`` returns; whatever keeps it from its weights becomes an error that helps offline.
+
+    Args:
+        load: fetches weights through a library.
+        what: which weights, for the error.
+
+    Raises:
+        UsageError: it failed.
+    """
     try:
         return load()
     # torch.hub raises OSErrors (URLError) and RuntimeErrors (checksum), timm RuntimeErrors (unknown model), and the
@@ -154,7 +204,7 @@ def _fetch(load: Callable[[], StateDict], source: str) -> StateDict:
         fix = (
             "fetch the checkpoint elsewhere and pass its file as weights=FILE, or train from scratch with weights=none"
         )
-        raise failed_fetch(f"'{source}'", error, fix) from error
+        raise failed_fetch(what, error, fix) from error
 
 
 def _timm_state(model: str) -> StateDict:

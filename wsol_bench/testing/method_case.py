@@ -67,8 +67,9 @@ class MethodCase:
         return normalise(pixels(count, frame), method.mean_std)
 
     def batch(self, method: Method, count: int = IMAGES, classes: int | None = None) -> Batch:
-        """Returns a training batch."""
-        return Batch(self.images(method, count), labels(count) % (classes or self.num_classes), epoch=1)
+        """Returns a training batch for the stage in progress, of whole images."""
+        images, wanted = self.images(method, count), labels(count) % (classes or self.num_classes)
+        return Batch(images, wanted, 1, harvest={name: part(images, wanted) for name, part in method.harvest().items()})
 
 
 @functools.cache

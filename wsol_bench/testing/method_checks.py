@@ -6,6 +6,7 @@ A check raises :class:`~wsol_bench.testing.method_case.CheckFailure`, or lets th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import pickle
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from wsol_bench.annotations import firewall
 from wsol_bench.errors import UsageError
-from wsol_bench.methods.base import Batch, Method
+from wsol_bench.methods.base import Method
 from wsol_bench.methods.hparams import Fixed, draw
 from wsol_bench.testing.method_case import (
     EPOCHS,
@@ -310,9 +311,8 @@ def check_one_class(case: MethodCase) -> None:
 def check_one_image(case: MethodCase) -> None:
     """A batch of one image can be trained on."""
     for method, stage in _stages_to_train(case):
-        batch = case.batch(method, 2)
         with seeded():
-            loss = loss_of(method, Batch(batch.images[:1], batch.labels[:1], 1))
+            loss = loss_of(method, case.batch(method, 1))
         if not torch.isfinite(loss):
             raise CheckFailure(f"the loss is {number(loss):g} in the stage '{stage}'")
 
@@ -326,7 +326,7 @@ def check_constant_images(case: MethodCase) -> None:
         raise CheckFailure("maps or logits are not finite; a map that is constant must not be divided by its range")
     for trained, stage in _stages_to_train(case):
         with seeded():
-            loss = loss_of(trained, Batch(flat, labels(IMAGES) % case.num_classes, 1))
+            loss = loss_of(trained, dataclasses.replace(case.batch(trained), images=flat))
         if not torch.isfinite(loss):
             raise CheckFailure(f"the loss is {number(loss):g} in the stage '{stage}'")
 

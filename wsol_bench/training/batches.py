@@ -1,16 +1,18 @@
-"""Training batches: random crop, flip and normalisation, drawn on the CPU and applied on the device."""
+"""Training batches: crop, flip and normalisation, drawn on the CPU and applied on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from wsol_bench.datasets.packed import PackedSplit
-from wsol_bench.methods.base import Batch
+from wsol_bench.methods.base import Batch, Window
 
 RESIZE_OVER_CROP = 256 / 224
 """Training images are squashed to this multiple of the frame before the random crop (256 for 224)."""
@@ -18,7 +20,28 @@ RESIZE_OVER_CROP = 256 / 224
 RESIDENT_BYTES = 2 << 30
 """A packed split up to this size is copied to the device once; a larger one is read batch by batch."""
 
+VIEW_SEED = 1
+"""Fixed crops are the same for every trial, because their features are shared."""
+
 MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Which part of which image.
+
+    Attributes:
+        rows: ``[B]`` positions in the training split.
+        corners: ``[B, 2]`` row and column of the upper left corner in pixels.
+        flips: ``[B]`` bool, mirrored after cropping.
+        views: ``[B]`` number of the fixed crop, or None for free ones.
+    """
+
+    rows: Indices
+    corners: Indices
+    flips: NDArray[np.bool_]
+    views: Indices | None = None
 
 
 def training_side(frame: int) -> int:
@@ -53,6 +76,7 @@ class TrainingData:
         self._device = device
         self._images = split.images
         self._labels = torch.from_numpy(np.asarray(split.labels, dtype=np.int64)).to(device)
+        self._views: list[tuple[Indices, NDArray[np.bool_]]] = []
         self._resident: Tensor | None = None
         if split.images.nbytes <= resident_bytes:
             self._resident = torch.from_numpy(np.array(split.images)).to(device)
@@ -68,36 +92,65 @@ class TrainingData:
         full, rest = divmod(len(self), batch_size)
         return full + (rest > 1 or full == 0)
 
-    def epoch(
-        self, epoch: int, batch_size: int, seed: int, mean_std: MeanStd, within: int | None = None
-    ) -> Iterator[Batch]:
-        """Yields the batches of one epoch; order, crops and flips depend on ``seed`` and ``epoch`` only.
+    def epoch(self, epoch: int, batch_size: int, seed: int, views: int = 0) -> Iterator[Crops]:
+        """Yields the crops of the batches of one epoch; they depend on the arguments only.
 
         Args:
             epoch: number of the epoch in the trial, from 1.
             batch_size: images per batch.
             seed: of the trial.
-            mean_std: for the normalisation.
-            within: number of the epoch in its stage; ``epoch`` when not given.
+            views: draw among so many fixed crops of every image; 0: any crop.
         """
         rng = np.random.Generator(np.random.PCG64([seed, epoch]))
         order = rng.permutation(len(self))
         slack = self._images.shape[1] - self._frame
         for step in range(self.steps(batch_size)):
             chosen = order[step * batch_size : (step + 1) * batch_size]
+            if views:
+                yield self.view(chosen, rng.integers(0, views, size=len(chosen)))
+                continue
             corners = rng.integers(0, slack + 1, size=(len(chosen), 2))
-            flips = rng.random(len(chosen)) < 0.5
-            images = self._crop(self._take(chosen), corners, flips)
-            yield Batch(
-                images=normalise(images, mean_std), labels=self._labels[self._on_device(chosen)], epoch=within or epoch
-            )
+            yield Crops(chosen, corners, rng.random(len(chosen)) < 0.5)
 
-    def _take(self, chosen: NDArray[np.int64]) -> Tensor:
+    def view(self, rows: Indices, views: Indices) -> Crops:
+        """Returns the fixed crops with the numbers ``views`` ``[B]`` of images ``rows`` ``[B]``."""
+        slack = self._images.shape[1] - self._frame
+        for number in range(len(self._views), int(views.max(initial=-1)) + 1):
+            rng = np.random.Generator(np.random.PCG64([VIEW_SEED, number]))
+            corners = rng.integers(0, slack + 1, size=(len(self), 2))
+            self._views.append((corners, rng.random(len(self)) < 0.5))
+        corners = np.stack([self._views[view][0][row] for row, view in zip(rows, views, strict=True)])
+        flips = np.array([self._views[view][1][row] for row, view in zip(rows, views, strict=True)])
+        return Crops(rows, corners, flips, views)
+
+    def batch(self, crops: Crops, mean_std: MeanStd, epoch: int = 1) -> Batch:
+        """Cuts, flips and normalises.
+
+        Args:
+            crops: which part of which image.
+            mean_std: for the normalisation.
+            epoch: number of the epoch in its stage.
+        """
+        whole = self._images.shape[1]
+        window = Window(
+            self._on_device(crops.corners).float() / whole, self._frame / whole, self._on_device(crops.flips)
+        )
+        images = self._crop(self._take(crops.rows), crops.corners, crops.flips)
+        return Batch(normalise(images, mean_std), self._labels[self._on_device(crops.rows)], epoch, window)
+
+    def whole(self, rows: Indices, mean_std: MeanStd) -> tuple[Tensor, Tensor]:
+        """Returns whole images, squashed to the frame and normalised ``[B, 3, S, S]``, and labels ``[B]``."""
+        images = normalise(self._take(rows), mean_std)
+        size = (self._frame, self._frame)
+        squashed = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+        return squashed, self._labels[self._on_device(rows)]
+
+    def _take(self, chosen: Indices) -> Tensor:
         if self._resident is None:
             return self._on_device(self._images[chosen])
         return self._resident[self._on_device(chosen)]
 
-    def _crop(self, images: Tensor, corners: NDArray[np.int64], flips: NDArray[np.bool_]) -> Tensor:
+    def _crop(self, images: Tensor, corners: Indices, flips: NDArray[np.bool_]) -> Tensor:
         steps = np.arange(self._frame)
         rows = corners[:, 0, None] + steps
         columns = corners[:, 1, None] + np.where(flips[:, None], steps[::-1], steps)

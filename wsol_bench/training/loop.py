@@ -20,9 +20,10 @@ from wsol_bench.datasets.packed import PackedSplit
 from wsol_bench.errors import DataError, PluginError, WsolBenchError
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR
 from wsol_bench.records.run_record import RunRecord, write_record
-from wsol_bench.training.batches import TrainingData
 from wsol_bench.training.config import TrialConfig
 from wsol_bench.training.contract import total_loss
+from wsol_bench.training.feed import TrainingFeed
+from wsol_bench.training.kept_answers import KeptAnswers
 from wsol_bench.training.provenance import earlier_accesses, write_provenance
 from wsol_bench.training.recorder import record_split
 from wsol_bench.training.training_state import LR_FLOOR, TrainingState, stage_of
@@ -84,6 +85,9 @@ class TrainingObserver(Protocol):
     def on_epoch(self, summary: dict[str, Any]) -> None:
         """Called when an epoch is recorded."""
 
+    def on_note(self, text: str) -> None:
+        """Called with what a person may want to know, such as a long preparation."""
+
 
 def run_trial(
     config: TrialConfig,
@@ -92,6 +96,7 @@ def run_trial(
     *,
     device: torch.device,
     keep_maps: bool = False,
+    keep_answers: bool = True,
     observer: TrainingObserver | None = None,
 ) -> Status:
     """Trains a trial from where it stopped and records every epoch.
@@ -106,6 +111,8 @@ def run_trial(
         workspace: folder that holds ``trials/``.
         device: CPU or GPU.
         keep_maps: also record maps at their own resolution.
+        keep_answers: keep what frozen parts of the method say, in ``features/``, for later epochs and trials; without,
+            everything is computed again every time, with the same result.
         observer: receives progress.
 
     Returns:
@@ -125,7 +132,12 @@ def run_trial(
         status = folder.status(config)
         if status in ("complete", "diverged"):
             return status
-        _Run(config, data, folder, device, keep_maps, observer, book).go()
+        answers = KeptAnswers(
+            workspace / "features" if keep_answers else None,
+            device,
+            lambda text: None if observer is None else observer.on_note(text),
+        )
+        _Run(config, data, folder, device, keep_maps, answers, observer, book).go()
     return folder.status(config)
 
 
@@ -138,6 +150,7 @@ class _Run:
     folder: TrialFolder
     device: torch.device
     keep_maps: bool
+    answers: KeptAnswers
     observer: TrainingObserver | None
     book: firewall.Ledger
 
@@ -148,14 +161,14 @@ class _Run:
         state = TrainingState.start_or_resume(
             self.config, self.data.class_names, self.data.frame, self.folder, self.device
         )
-        train = TrainingData(self.data.train, self.data.frame, self.device)
+        train = TrainingFeed(self.data.train, self.data.frame, self.answers)
         # Otherwise an interruption between checkpoint and history would leave the history one epoch behind.
         self.folder.write_history(state.history)
         while self.folder.status(self.config) in ("missing", "partial"):
             if not self._epoch(state, train, state.next_epoch):
                 break
 
-    def _epoch(self, state: TrainingState, train: TrainingData, epoch: int) -> bool:
+    def _epoch(self, state: TrainingState, train: TrainingFeed, epoch: int) -> bool:
         """Trains (but for epoch 0) and records one epoch; returns whether its numbers are finite."""
         torch.manual_seed(_epoch_seed(self.config.seed, epoch))
         factor = state.begin_epoch(epoch, self.folder)
@@ -184,7 +197,7 @@ class _Run:
             self.observer.on_epoch(summary)
         return True
 
-    def _train(self, state: TrainingState, train: TrainingData, epoch: int) -> float:
+    def _train(self, state: TrainingState, train: TrainingFeed, epoch: int) -> float:
         """Returns the mean loss, or what is not finite as soon as it is seen."""
         method, optimizer = state.method.train(), state.optimizer
         if optimizer is None:
@@ -194,7 +207,7 @@ class _Run:
         pending: list[torch.Tensor] = []
         total = 0.0
         within = stage_of(state.stages, epoch)[1]
-        batches = train.epoch(epoch, self.config.batch_size, self.config.seed, method.mean_std, within)
+        batches = train.epoch(method, epoch, self.config.batch_size, self.config.seed, within)
         for step, batch in enumerate(batches, start=1):
             loss = total_loss(method, method.training_step(batch))
             optimizer.zero_grad(set_to_none=True)
@@ -214,8 +227,12 @@ class _Run:
 
     def _record(self, state: TrainingState) -> dict[str, RunRecord]:
         classes = len(self.data.class_names)
+        # A method without training is recorded once; keeping answers would cost more than it saves.
+        answers = self.answers if state.method.needs_training else None
         return {
-            name: record_split(state.method, split, classes, device=self.device, keep_maps=self.keep_maps)
+            name: record_split(
+                state.method, split, classes, device=self.device, keep_maps=self.keep_maps, answers=answers
+            )
             for name, split in (("val", self.data.val), ("test", self.data.test))
         }
 

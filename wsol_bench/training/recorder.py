@@ -19,8 +19,9 @@ from wsol_bench.maps.peak import peaks
 from wsol_bench.maps.sweep import sweep_largest
 from wsol_bench.methods.base import Localization, Method
 from wsol_bench.records.run_record import NO_CLASS, RunRecord
-from wsol_bench.training.batches import normalise
 from wsol_bench.training.contract import checked_localization
+from wsol_bench.training.feed import RecordingFeed
+from wsol_bench.training.kept_answers import KeptAnswers
 
 
 def record_split(
@@ -31,6 +32,7 @@ def record_split(
     device: torch.device,
     batch_size: int | None = None,
     keep_maps: bool = False,
+    answers: KeptAnswers | None = None,
 ) -> RunRecord:
     """Predicts a split in evaluation mode and returns its record.
 
@@ -45,6 +47,7 @@ def record_split(
         batch_size: images per forward pass; None means 32 on a CPU, where more would not fit its caches, and 128
             elsewhere. Does not change the record beyond the rounding of the network's own arithmetic.
         keep_maps: also store the maps at their own resolution, which masks need.
+        answers: of the method's frozen parts; None computes them.
 
     Raises:
         PluginError: the method returns something else than maps and logits of the right shapes.
@@ -54,11 +57,13 @@ def record_split(
     frame = split.images.shape[1]
     parts: list[_Part] = []
     with _evaluating(method), torch.no_grad():
+        feed = RecordingFeed(split, method, device, answers)
         for start in range(0, len(split), batch_size):
-            pixels = torch.from_numpy(np.array(split.images[start : start + batch_size])).to(device)
-            labels = torch.from_numpy(np.asarray(split.labels[start : start + batch_size], dtype=np.int64)).to(device)
-            prediction = method.localize(normalise(pixels, method.mean_std), labels)
-            checked = checked_localization(method, prediction, len(pixels), num_classes)
+            rows = np.arange(start, min(start + batch_size, len(split)))
+            images, labels = feed.images(rows)
+            with feed.answering(images, labels, rows):
+                prediction = method.localize(images, labels)
+            checked = checked_localization(method, prediction, len(rows), num_classes)
             parts.append(_Part(checked, frame, keep_maps))
     return RunRecord(
         ids=split.ids,

@@ -65,6 +65,10 @@ class TrainingBar:
             self._task, completed=(epoch - 1) * steps + step, total=self._epochs * steps, description=text
         )
 
+    def on_note(self, text: str) -> None:
+        """Leaves a line."""
+        self._screen.say(f"{self._title}: {text}")
+
     def on_epoch(self, summary: dict[str, Any]) -> None:
         """Leaves a line in logs, where no bar is shown."""
         self._progress.update(self._task, description=f"{self._title} epoch {summary['epoch']}/{self._epochs}")

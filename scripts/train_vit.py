@@ -1,0 +1,222 @@
+"""Trains the embedded tiny ViTs: ``python scripts/train_vit.py --kind vit|dino --out DIR``.
+
+``vit`` is a classifier, trained with class labels, as DeiT is for ImageNet; ``dino`` is trained without labels by
+self-distillation (Caron et al., ICCV 2021). The pictures come from the generator behind ``critters`` with a seed that
+no benchmark uses. No box is read. Takes about an hour each on two cores; ``--pictures 96 --epochs 1`` is a trial run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from wsol_bench.datasets.critters.draws import Draws
+from wsol_bench.datasets.critters.marks import SPECIES
+from wsol_bench.datasets.critters.scene import Scene
+from wsol_bench.models.embedded import write_card
+from wsol_bench.models.vit import MINI, MINI_DINO, VIT_WEIGHTS, build_vit
+
+SEED = 1_000_002
+"""Seed of the generated pictures; benchmarks use small ones, and other scripts others."""
+
+SIDE, LOCAL = 64, 32
+"""Sides of the pictures, and of the small crops that the student of DINO sees."""
+
+PROTOTYPES, BOTTLENECK, LOCAL_CROPS = 1024, 64, 4
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+Loss = Callable[[Tensor, Tensor, float], Tensor]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kind", choices=("vit", "dino"), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights and card")
+    parser.add_argument("--pictures", type=int, default=20_000)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    images, labels = make_pictures(options.pictures)
+    trainer = Classifier() if options.kind == "vit" else SelfDistillation()
+    train(trainer, images, labels, options)
+    state = {name: value.half().contiguous() for name, value in trainer.result().state_dict().items()}
+    save_file(state, options.out / VIT_WEIGHTS)
+    (options.out / VIT_WEIGHTS).chmod(0o644)
+    write_card(
+        options.out,
+        dataset="critters",
+        supervision="class labels of other pictures of critters"
+        if options.kind == "vit"
+        else "other pictures of critters",
+        script=f"scripts/train_vit.py --kind {options.kind}",
+        made=f"{options.epochs} epochs over {options.pictures} pictures of seed {SEED}",
+    )
+
+
+def make_pictures(count: int) -> tuple[Tensor, Tensor]:
+    """Returns pictures ``[count, 3, side, side]`` uint8 and their classes."""
+    with ProcessPoolExecutor() as pool:
+        made = list(pool.map(_picture, range(count), chunksize=200))
+    images = torch.from_numpy(np.stack([image for image, _ in made])).permute(0, 3, 1, 2).contiguous()
+    return images, torch.tensor([label for _, label in made])
+
+
+def _picture(index: int) -> tuple[np.ndarray, int]:
+    label = Draws(SEED, 0, index, 200).integer(0, len(SPECIES) - 1)
+    return Scene.compose((SEED, 0, index), label).render(SIDE).image, label
+
+
+class Classifier(nn.Module):
+    """A classifier on the class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vit, _ = build_vit(MINI, "none", SIDE, drop_path=0.1)
+        self.head = nn.Linear(self.vit.embed_dim, len(SPECIES))
+        self.augment = v2.Compose([v2.RandomResizedCrop(SIDE, scale=(0.5, 1.0), antialias=True), *_colours(0.2)])
+
+    def loss(self, images: Tensor, labels: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        logits = self.head(self.vit(_views(self.augment, images))[:, 0])
+        return F.cross_entropy(logits, labels, label_smoothing=0.1), (logits.argmax(1) == labels).float().mean()
+
+    def after_step(self, progress: float) -> None:
+        return
+
+    def result(self) -> nn.Module:
+        return self.vit
+
+
+class SelfDistillation(nn.Module):
+    """DINO: the student of small and large crops predicts what its moving average sees in large crops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student, _ = build_vit(MINI_DINO, "none", SIDE, drop_path=0.1)
+        self.head = _ProjectionHead(self.student.embed_dim)
+        self.teacher, self.teacher_head = (copy.deepcopy(one) for one in (self.student, self.head))
+        self.teacher.requires_grad_(False)
+        self.teacher_head.requires_grad_(False)
+        self.register_buffer("centre", torch.zeros(1, PROTOTYPES))
+        self.large = v2.Compose([v2.RandomResizedCrop(SIDE, scale=(0.4, 1.0), antialias=True), *_colours(0.4)])
+        self.small = v2.Compose([v2.RandomResizedCrop(LOCAL, scale=(0.05, 0.4), antialias=True), *_colours(0.4)])
+
+    def loss(self, images: Tensor, labels: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+        large = torch.cat([_views(self.large, images) for _ in range(2)])
+        small = torch.cat([_views(self.small, images) for _ in range(LOCAL_CROPS)])
+        count = len(images)
+        with torch.no_grad():
+            raw = self.teacher_head(self.teacher(large)[:, 0])
+            target = torch.softmax((raw - self.centre) / 0.04, dim=-1).split(count)
+            self.centre.mul_(0.9).add_(0.1 * raw.mean(dim=0, keepdim=True))
+        tokens = torch.cat([self.student(large)[:, 0], _at_size(self.student, small)[:, 0]])
+        predicted = torch.log_softmax(self.head(tokens) / 0.1, dim=-1).split(count)
+        losses = [
+            -(target[i] * predicted[j]).sum(dim=-1).mean()
+            for i in range(len(target))
+            for j in range(len(predicted))
+            if i != j
+        ]
+        usage = target[0].mean(dim=0)
+        # Perplexity of the teacher's mean answer: 1 means collapse.
+        return torch.stack(losses).mean(), torch.exp(-(usage * usage.clamp(min=1e-9).log()).sum())
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        momentum = 1 - (1 - 0.996) * (math.cos(math.pi * progress) + 1) / 2
+        for kept, trained in ((self.teacher, self.student), (self.teacher_head, self.head)):
+            for old, new in zip(kept.parameters(), trained.parameters(), strict=True):
+                old.mul_(momentum).add_((1 - momentum) * new)
+
+    def result(self) -> nn.Module:
+        return self.teacher
+
+
+class _ProjectionHead(nn.Module):
+    """Three layers, unit vectors, and a layer of unit weights."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU(), nn.Linear(256, BOTTLENECK)
+        )
+        self.prototypes = nn.Parameter(torch.randn(PROTOTYPES, BOTTLENECK))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return F.normalize(self.layers(tokens), dim=-1) @ F.normalize(self.prototypes, dim=-1).T
+
+
+def _at_size(vit: nn.Module, images: Tensor) -> Tensor:
+    """Runs a ViT on images of another size, with its position embeddings interpolated."""
+    from timm.layers import resample_abs_pos_embed
+
+    patches = vit.patch_embed.proj(images)
+    grid = patches.shape[2:]
+    tokens = patches.flatten(2).transpose(1, 2)
+    tokens = torch.cat([vit.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+    tokens = tokens + resample_abs_pos_embed(vit.pos_embed, tuple(grid), num_prefix_tokens=1)
+    return vit.norm(vit.blocks(tokens))
+
+
+def _colours(strength: float) -> list[nn.Module]:
+    return [
+        v2.RandomHorizontalFlip(),
+        v2.ColorJitter(strength, strength, strength / 2, strength / 4),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(MEAN, STD),
+    ]
+
+
+def _views(augment: nn.Module, images: Tensor, groups: int = 16) -> Tensor:
+    """Augments images; those of a group share the draw, which is many times faster than one draw an image."""
+    return torch.cat([augment(part) for part in images.chunk(groups)])
+
+
+def train(trainer: nn.Module, images: Tensor, labels: Tensor, options: argparse.Namespace) -> None:
+    decayed = [p for p in trainer.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in trainer.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=options.lr)
+    steps = max(1, len(images) // options.batch)
+    total = steps * options.epochs
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / (0.1 * total), 0.5 + 0.5 * math.cos(math.pi * step / total))
+    )
+    done = 0
+    for epoch in range(options.epochs):
+        started, losses, measures = time.time(), 0.0, 0.0
+        trainer.train()
+        for rows in torch.randperm(len(images))[: steps * options.batch].split(options.batch):
+            loss, measure = trainer.loss(images[rows], labels[rows], done / total)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(trainer.parameters(), 3.0)
+            optimizer.step()
+            rate.step()
+            done += 1
+            trainer.after_step(done / total)
+            losses += loss.item()
+            measures += measure.item()
+        print(
+            f"epoch {epoch + 1}: loss {losses / steps:.3f}, measure {measures / steps:.3f}, "
+            f"{time.time() - started:.0f} s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
