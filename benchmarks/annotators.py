@@ -103,7 +103,7 @@ def clip_table(quick: bool) -> Iterator[str]:
             tower = tower.to(device)
             for batch in (1, 32) if device == "cpu" else (1, 32, 128):
                 rounds = 1 if quick else 3
-                images = torch.randint(0, 256, (batch, tower.side, tower.side, 3), dtype=torch.uint8, device=device)
+                images = torch.randint(0, 256, (batch, 3, tower.side, tower.side), dtype=torch.uint8, device=device)
                 rate = batch * rounds / seconds(work(tower, images, text.to(device)), rounds)
                 yield f"| {name}, {tower.side} px, {tower.grid} x {tower.grid} | {device} | {batch} | {rate:.1f} |"
 

@@ -283,7 +283,10 @@ for _name, _class in {
     "acol": "ACoL",
     "adl": "ADL",
     "cam": "CAM",
+    "clip_es": "ClipES",
     "cutmix": "CutMix",
+    "dino_attention": "DinoAttention",
+    "dips": "DiPS",
     "fcam": "FCAM",
     "grad_cam": "GradCAM",
     "grad_cam_pp": "GradCAMpp",
@@ -291,12 +294,19 @@ for _name, _class in {
     "is_cam": "ISCAM",
     "layer_cam": "LayerCAM",
     "nl_ccam": "NLCCAM",
+    "sat": "SAT",
+    "scm": "SCM",
     "score_cam": "ScoreCAM",
     "spg": "SPG",
     "ss_cam": "SSCAM",
+    "ted_loc": "TedLoc",
+    "ts_cam": "TSCAM",
+    "wwbl": "WWbL",
     "xgrad_cam": "XGradCAM",
 }.items():
     METHODS.register_lazy(_name, f"wsol_bench.methods.{_name}:{_class}")
+for _name, _class in {"clip": "ClipSimilarity", "naclip": "NACLIP", "sclip": "SCLIP"}.items():
+    METHODS.register_lazy(_name, f"wsol_bench.methods.clip_patch_text:{_class}")
 DATASETS.register_lazy("critters", "wsol_bench.datasets.critters.dataset:Critters")
 DATASETS.register_lazy("tiny-imagenet", "wsol_bench.datasets.tiny_imagenet:TinyImageNet")
 DATASETS.register_lazy("folder", "wsol_bench.datasets.four_file_dataset:FourFileDataset")

@@ -64,7 +64,7 @@ def test_packs_in_order(tmp_path: Path, cached: bool, workers: int) -> None:
 
 
 def test_training_sees_pixels_and_labels_only() -> None:
-    assert {field.name for field in fields(PackedSplit)} == {"ids", "labels", "images", "skipped"}
+    assert {field.name for field in fields(PackedSplit)} == {"ids", "labels", "images", "skipped", "identity"}
 
 
 def test_the_cache_answers_the_second_time(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def tower() -> ClipImageTower:
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
     noise = torch.rand((5, 3, 6, 6), generator=torch.Generator().manual_seed(0)) * 255
-    return F.interpolate(noise, (48, 48), mode="bilinear").permute(0, 2, 3, 1).byte()
+    return F.interpolate(noise, (48, 48), mode="bilinear").byte()
 
 
 def texts(count: int, seed: int = 1) -> torch.Tensor:

@@ -17,7 +17,7 @@ def tower(seed: int = 0) -> ClipImageTower:
 
 
 def images(count: int = 3, side: int = 32) -> torch.Tensor:
-    return torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def test_block_by_block_is_what_the_library_computes() -> None:
@@ -45,11 +45,11 @@ def test_attention_is_averaged_over_heads_and_sums_to_one() -> None:
 def test_pixels_are_normalised_and_resized() -> None:
     net = tower()
     native = images()
-    expected = (native.permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    expected = (native / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     torch.testing.assert_close(net.prepare(native), expected)
-    grey = torch.full((1, 50, 50, 3), 100, dtype=torch.uint8)
+    grey = torch.full((1, 3, 50, 50), 100, dtype=torch.uint8)
     assert net.prepare(grey).shape == (1, 3, 32, 32)
-    torch.testing.assert_close(net.prepare(grey), net.prepare(torch.full((1, 32, 32, 3), 100, dtype=torch.uint8)))
+    torch.testing.assert_close(net.prepare(grey), net.prepare(torch.full((1, 3, 32, 32), 100, dtype=torch.uint8)))
 
 
 def test_everything_is_frozen() -> None:

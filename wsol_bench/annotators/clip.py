@@ -110,7 +110,7 @@ class ClipBoxes(Annotator):
 
         from wsol_bench.models.clip_es import clip_es_maps
 
-        pixels = torch.from_numpy(np.array(images)).to(self.context.device)
+        pixels = torch.from_numpy(np.array(images)).to(self.context.device).permute(0, 3, 1, 2)
         wanted = self._classes[torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(self._classes.device)]
         maps = clip_es_maps(
             self._clip.tower,

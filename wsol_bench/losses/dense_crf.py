@@ -21,6 +21,9 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 SIGMA_RGB, SIGMA_XY = 15.0, 100.0
+REFERENCE_SIDE = 224
+"""The sigmas and the published factor belong to images of this side."""
+
 PUBLISHED_WEIGHT = 1.2e-9
 """Factor on the loss at 224 pixels that matches 2e-9 with the lattice."""
 
@@ -70,6 +73,20 @@ def dense_crf_loss(
     spread = spread_exactly if how == "exact" else spread_by_grid
     energy: Tensor = _DenseCrf.apply(probabilities, images.float(), sigma_rgb, sigma_xy * scale, spread)
     return energy * scale**-4
+
+
+def framed_crf_loss(probabilities: Tensor, images: Tensor, scale: float = 1.0) -> Tensor:
+    """Returns the loss with sigmas and strength of the field's setting at 224 pixels, whatever the size of the images.
+
+    The energy grows with the fourth power of the side, and its place kernel is as wide as the image is.
+
+    Args:
+        probabilities: ``[B, R, S, S]`` soft labels.
+        images: ``[B, 3, S, S]`` in 0..255.
+        scale: see :func:`dense_crf_loss`.
+    """
+    size = images.shape[2] / REFERENCE_SIDE
+    return dense_crf_loss(probabilities, images, sigma_xy=SIGMA_XY * size, scale=scale) * size**-4
 
 
 def spread_exactly(values: Tensor, features: Tensor) -> Tensor:

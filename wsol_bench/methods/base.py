@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wsol_bench.errors import UsageError
 from wsol_bench.methods.hparams import HyperParams
-from wsol_bench.models.frozen import Answers, Frozen
+from wsol_bench.models.frozen import Answers, FrozenFunction
 from wsol_bench.models.weights import IMAGENET_MEAN_STD
 
 
@@ -101,6 +102,18 @@ class Stage:
     epochs: int
 
 
+def two_stages(first: str, second: str, share: float, epochs: int) -> tuple[Stage, ...]:
+    """Divides epochs into two stages of at least one, the first with about ``share`` of them.
+
+    Raises:
+        UsageError: there is only one epoch.
+    """
+    if epochs < 2:
+        raise UsageError(f"Expected at least 2 epochs, one for the {first} and one for the {second}, but got {epochs}.")
+    count = min(max(1, round(share * epochs)), epochs - 1)
+    return (Stage(first, count), Stage(second, epochs - count))
+
+
 class Method(nn.Module, ABC):
     """Base of all methods.
 
@@ -170,12 +183,12 @@ class Method(nn.Module, ABC):
     def views(self) -> int:
         """How many fixed crops of every image the stage in progress trains on; with 0, crops are drawn freely.
 
-        The answers of frozen parts (:class:`~wsol_bench.models.frozen.Frozen`) for fixed crops are kept on disk, so
-        that an encoder runs once per crop, whatever the number of epochs and of configurations.
+        The answers of frozen parts (:class:`~wsol_bench.models.frozen.FrozenFunction`) for fixed crops are kept on
+        disk, so that an encoder runs once per crop, whatever the number of epochs and of configurations.
         """
         return 0
 
-    def harvest(self) -> Mapping[str, Frozen]:
+    def harvest(self) -> Mapping[str, FrozenFunction]:
         """Names what is worked out once per whole training image before the stage in progress, such as pseudo-labels.
 
         Each part gets the image squashed to the frame, and its class label. Answers are kept on disk under the

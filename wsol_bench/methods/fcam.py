@@ -15,15 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wsol_bench.errors import UsageError
-from wsol_bench.losses.dense_crf import SIGMA_RGB, SIGMA_XY, dense_crf_loss
+from wsol_bench.losses.dense_crf import PUBLISHED_WEIGHT, framed_crf_loss
 from wsol_bench.losses.partial_cross_entropy import partial_cross_entropy
 from wsol_bench.losses.pseudo_pixels import SeedRule, draw_seeds, eroded, otsu_region
 from wsol_bench.losses.region_size import barrier_of_epoch, region_size_loss
-from wsol_bench.methods.base import Batch, Localization, Stage
+from wsol_bench.methods.base import Batch, Localization, Stage, two_stages
 from wsol_bench.methods.cam import CAM
 from wsol_bench.methods.hparams import Fixed, IntUniform, hp
-from wsol_bench.models.decoder import Decoder, decoder_widths
+from wsol_bench.models.decoder import decoder_on
 from wsol_bench.models.heads import normalised_maps
 
 REFERENCE_FRAME = 224
@@ -48,37 +47,22 @@ class FCAM(CAM):
         background: int = hp(1, IntUniform(1, 10), "background pixels per image and step")
         background_share: float = hp(0.1, Fixed(), "background is drawn from the lowest share of the map, 0 to 1")
         erosion: int = hp(11, Fixed(), "the foreground region is eroded by this square, pixels at 224")
-        crf_weight: float = hp(1.2e-9, Fixed(), "factor on the dense CRF loss at 224 pixels; 0: none")
+        crf_weight: float = hp(PUBLISHED_WEIGHT, Fixed(), "factor on the dense CRF loss at 224 pixels; 0: none")
         crf_scale: float = hp(0.5, Fixed(), "the CRF loss looks at images of this scale, 0 to 1")
         size_weight: float = hp(0.1, Fixed(), "factor on the loss of region sizes; 0: none")
 
     def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
         super().build(num_classes, class_names, hparams, frame)
         self.hparams, self.frame = hparams, frame
-        deepest, shapes = self.backbone.shapes(frame, self.backbone.points.skips)
-        skips = [shapes[unit] for unit in self.backbone.points.skips]
-        self.decoder = Decoder(
-            self.backbone.channels,
-            [channels for channels, _ in skips],
-            2,
-            decoder_widths(deepest[1], [side for _, side in skips], frame),
-            centre=hparams.backbone == "vgg16_gap",
-        )
+        self.decoder = decoder_on(self.backbone, 2, frame, centre=hparams.backbone == "vgg16_gap")
         self.rule = SeedRule(hparams.foreground, hparams.background, 1.0, hparams.background_share)
-        scale = frame / REFERENCE_FRAME
-        self.erosion = 2 * round((hparams.erosion * scale - 1) / 2) + 1
-        # The CRF energy grows with the fourth power of the side; its place kernel is as wide as the frame is.
-        self.crf_factor = hparams.crf_weight * scale**-4
-        self.crf_sigma = SIGMA_XY * scale
+        self.erosion = 2 * round((hparams.erosion * frame / REFERENCE_FRAME - 1) / 2) + 1
         self.frozen = False
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         if not self.hparams.train:
             return (Stage(DECODER, epochs),)
-        first = min(max(1, round(self.hparams.classifier_share * epochs)), epochs - 1)
-        if epochs < 2:
-            raise UsageError("Expected at least 2 epochs, one for the classifier and one for the decoder, but got 1.")
-        return (Stage(CLASSIFIER, first), Stage(DECODER, epochs - first))
+        return two_stages(CLASSIFIER, DECODER, self.hparams.classifier_share, epochs)
 
     def enter_stage(self, name: str) -> None:
         self.frozen = name == DECODER
@@ -105,11 +89,9 @@ class FCAM(CAM):
         losses = {"seeds": partial_cross_entropy(logits, seeds)}
         probabilities = torch.softmax(logits.float(), dim=1)
         if self.hparams.crf_weight:
-            pixels = self.pixels(batch.images)
-            energy = dense_crf_loss(
-                probabilities, pixels, sigma_rgb=SIGMA_RGB, sigma_xy=self.crf_sigma, scale=self.hparams.crf_scale
+            losses["crf"] = self.hparams.crf_weight * framed_crf_loss(
+                probabilities, self.pixels(batch.images), self.hparams.crf_scale
             )
-            losses["crf"] = self.crf_factor * energy
         if self.hparams.size_weight:
             losses["size"] = self.hparams.size_weight * region_size_loss(probabilities, barrier_of_epoch(batch.epoch))
         return losses

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wsol_bench.models.clip_prompts import BOX_TAU
-from wsol_bench.models.clip_vit import ClipImageTower
+from wsol_bench.models.clip_vit import ClipImageTower, MeanStd, TextedTower
+from wsol_bench.models.frozen import Answers, FrozenFunction
 from wsol_bench.models.heads import normalised_maps
 
 AFFINITY_BLOCKS = 8
@@ -36,7 +37,7 @@ def clip_es_maps(
 
     Args:
         tower: frozen image tower.
-        images: ``[B, S, S, 3]`` uint8.
+        images: ``[B, 3, S, S]``, colours in 0..255.
         wanted: ``[B, d]`` unit text features, the class of each image.
         background: ``[b, d]`` unit text features that compete with it; with ``b = 0`` the plain logit is the target.
         scale: factor on the cosine similarity, 100 for CLIP.
@@ -129,3 +130,31 @@ def _softmax_grad_cam(
     return normalised_maps(
         cam.view(len(cam), tower.grid, tower.grid)
     ), attention if attention is None else attention.detach()
+
+
+class ClipEsMaps(FrozenFunction):
+    """CLIP-ES maps of the true class as pseudo-labels: ``maps`` ``[B, grid, grid]`` in [0, 1].
+
+    Args:
+        tower: frozen image tower.
+        texts: ``[C, d]`` unit text features of the classes.
+        background: ``[b, d]`` those of background words.
+        scale: factor on the cosine similarity.
+        mean_std: of the images that it will be given.
+    """
+
+    by_label = True
+
+    def __init__(
+        self, tower: ClipImageTower, texts: Tensor, background: Tensor, scale: float, mean_std: MeanStd
+    ) -> None:
+        network = TextedTower(tower, torch.cat([texts, background]), mean_std)
+        super().__init__(network, f"clip_es maps@1 classes {len(texts)} scale {scale}")
+        self._classes = len(texts)
+        self._scale = scale
+
+    def compute(self, images: Tensor, labels: Tensor | None) -> Answers:
+        texted: TextedTower = self.network
+        background = texted.texts[self._classes :]
+        maps = clip_es_maps(texted.tower, texted.pixels(images), texted.texts[labels], background, self._scale)
+        return {"maps": maps}

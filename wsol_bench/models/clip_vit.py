@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from wsol_bench.errors import UsageError
 
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
+
 
 class ClipImageTower(nn.Module):
     """A frozen ViT image tower.
@@ -25,6 +27,7 @@ class ClipImageTower(nn.Module):
     Attributes:
         side: side of the square input in pixels.
         grid: patches along each side of it.
+        pools_patches: whether the mean of the patches represents the image, not the class token.
 
     Raises:
         UsageError: the tower is no plain ViT (a ResNet, a timm model, attentional pooling).
@@ -35,7 +38,11 @@ class ClipImageTower(nn.Module):
         blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
         attentions = [getattr(block, "attn", None) for block in blocks or ()]
         plain = bool(attentions) and all(isinstance(one, nn.MultiheadAttention) for one in attentions)
-        if not plain or getattr(visual, "attn_pool", None) is not None:
+        pooled = getattr(visual, "attn_pool", None) is not None or getattr(visual, "pool_type", "") not in (
+            "tok",
+            "avg",
+        )
+        if not plain or pooled:
             raise UsageError(
                 f"Expected a CLIP model with a plain ViT image tower but got {type(visual).__name__}; fix: a model "
                 "such as ViT-B-16-quickgelu."
@@ -43,17 +50,18 @@ class ClipImageTower(nn.Module):
         self.visual: Any = visual.eval().requires_grad_(False)
         self.blocks: Any = blocks
         self.mean_std = mean, std
+        self.pools_patches = visual.pool_type == "avg"
         side, patch = _first(visual.image_size), _first(visual.patch_size)
         self.side = side
         self.grid = side // patch
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Resizes uint8 images ``[B, S, S, 3]`` to the tower's side (bicubic, antialiased) and normalises them."""
-        pixels = images.permute(0, 3, 1, 2).float()
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Resizes colours ``[B, 3, S, S]`` in 0..255 to the tower's side (bicubic, antialiased) and normalises them."""
+        pixels = pixels.float()
         if pixels.shape[-1] != self.side:
             size = (self.side, self.side)
             pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
-        mean, std = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in self.mean_std)
+        mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in self.mean_std)
         return (pixels / 255 - mean) / std
 
     def embed(self, pixels: Tensor) -> Tensor:
@@ -87,9 +95,35 @@ class ClipImageTower(nn.Module):
         value = normed if block.attn.batch_first else normed.transpose(0, 1)
         mixed, weights = block.attn(value, value, value, need_weights=attention, average_attn_weights=True)
         mixed = mixed if block.attn.batch_first else mixed.transpose(0, 1)
-        tokens = tokens + block.ls_1(mixed)
+        return self.perceive(index, tokens + block.ls_1(mixed)), weights
+
+    def heads(self, index: int, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns queries, keys and values ``[B, heads, N, d]`` of a block, each, from its normed input."""
+        of = self.blocks[index].attn
+        mixed = F.linear(normed, of.in_proj_weight, of.in_proj_bias).unflatten(2, (3, of.num_heads, -1))  # type: ignore[no-untyped-call]
+        queries, keys, values = mixed.permute(2, 0, 3, 1, 4).unbind(0)
+        return queries, keys, values
+
+    def mix(self, index: int, weights: Tensor, values: Tensor) -> Tensor:
+        """Returns ``[B, N, width]``, values ``[B, heads, N, d]`` mixed by ``weights`` ``[B, heads, N, N]``, "
+        "projected.
+        """
+        block = self.blocks[index]
+        mixed: Tensor = block.ls_1(block.attn.out_proj((weights @ values).transpose(1, 2).flatten(2)))
+        return mixed
+
+    def perceive(self, index: int, tokens: Tensor) -> Tensor:
+        """Runs the second half of a block, its perceptron."""
+        block = self.blocks[index]
         after: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
-        return after, weights
+        return after
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Returns what represents the image in the joint space, ``[B, d]``, from the tokens of the last block."""
+        if self.pools_patches and self.visual.final_ln_after_pool:
+            return self.project(tokens[:, 1:].mean(dim=1))
+        projected = self.project(tokens)
+        return projected[:, 1:].mean(dim=1) if self.pools_patches else projected[:, 0]
 
     def project(self, tokens: Tensor) -> Tensor:
         """Maps tokens ``[..., width]`` of the last block to the joint space ``[..., d]``, not normalised."""
@@ -105,3 +139,28 @@ class ClipImageTower(nn.Module):
 
 def _first(size: int | tuple[int, int]) -> int:
     return size if isinstance(size, int) else size[0]
+
+
+class TextedTower(nn.Module):
+    """An image tower, texts, and the normalisation of the images that it is given: all that its maps depend on.
+
+    Args:
+        tower: frozen image tower.
+        texts: ``[N, d]`` unit text features.
+        mean_std: channel means and deviations with which images were normalised.
+    """
+
+    texts: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, tower: ClipImageTower, texts: Tensor, mean_std: MeanStd) -> None:
+        super().__init__()
+        self.tower = tower
+        self.register_buffer("texts", texts)
+        self.register_buffer("mean", torch.tensor(mean_std[0]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(mean_std[1]).view(1, 3, 1, 1))
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Returns normalised images as colours in 0..255 again."""
+        return ((images.float() * self.std + self.mean) * 255).clamp(0, 255)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from wsol_bench.models.backbones import Backbone
 
 CHANNELS = (256, 128, 64, 32, 16)
 """Of the blocks, deepest first."""
@@ -36,10 +39,10 @@ class Decoder(nn.Module):
         centre: bool = False,
     ) -> None:
         super().__init__()
-        self.centre = _double_conv(channels, channels) if centre else nn.Identity()
+        self.centre = double_conv(channels, channels) if centre else nn.Identity()
         self.blocks = nn.ModuleList()
         for i, width in enumerate(widths):
-            self.blocks.append(_double_conv(channels + (skips[i] if i < len(skips) else 0), width))
+            self.blocks.append(double_conv(channels + (skips[i] if i < len(skips) else 0), width))
             channels = width
         self.head = nn.Conv2d(channels, outputs, 3, padding=1)
         nn.init.xavier_uniform_(self.head.weight)
@@ -61,6 +64,41 @@ class Decoder(nn.Module):
                 x = torch.cat([_fitted(x, skips[i].shape[2:]), skips[i]], dim=1)
             x = block(x)
         return _fitted(self.head(x), size)
+
+
+class UNet(nn.Module):
+    """A backbone and a decoder that joins in its features: images to maps of the same size.
+
+    Args:
+        backbone: the encoder.
+        outputs: channels of the result.
+        size: side of the images.
+        centre: two more convolutions on the deepest features, as with VGG16.
+    """
+
+    def __init__(self, backbone: Backbone, outputs: int, size: int, *, centre: bool = False) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.decoder = decoder_on(backbone, outputs, size, centre=centre)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps images ``[B, 3, S, S]`` to ``[B, outputs, S, S]``."""
+        points = self.backbone.points.skips
+        features, kept = self.backbone.with_features(images, points)
+        maps: Tensor = self.decoder(features, [kept[unit] for unit in points], images.shape[2:])
+        return maps
+
+    def param_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Returns optimiser groups: the decoder learns faster than a pretrained backbone."""
+        return self.backbone.param_groups(self.decoder, lr)
+
+
+def decoder_on(backbone: Backbone, outputs: int, size: int, *, centre: bool = False) -> Decoder:
+    """Returns a decoder that fits the features of a backbone, for images of side ``size``; see :class:`Decoder`."""
+    deepest, shapes = backbone.shapes(size, backbone.points.skips)
+    skips = [shapes[unit] for unit in backbone.points.skips]
+    widths = decoder_widths(deepest[1], [side for _, side in skips], size)
+    return Decoder(backbone.channels, [channels for channels, _ in skips], outputs, widths, centre=centre)
 
 
 def decoder_widths(deepest: int, skips: Sequence[int], size: int) -> tuple[int, ...]:
@@ -85,7 +123,8 @@ def _fitted(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=True)
 
 
-def _double_conv(channels: int, width: int) -> nn.Sequential:
+def double_conv(channels: int, width: int) -> nn.Sequential:
+    """Two 3 x 3 convolutions without bias, each with batch normalisation and ReLU."""
     layers: list[nn.Module] = []
     for inputs in (channels, width):
         conv = nn.Conv2d(inputs, width, 3, padding=1, bias=False)

@@ -1,18 +1,54 @@
-"""Parts of a method that no training changes: they run once per image, and their answers can be kept."""
+"""Networks that a method uses and does not train, and functions of them whose answers can be kept."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 Answers = dict[str, Tensor]
-"""What a frozen part says of a batch: tensors ``[B, ...]`` by name."""
+"""What a frozen function says of a batch: tensors ``[B, ...]`` by name."""
+
+
+class FrozenNetwork(nn.Module):
+    """A network in a method, but no part of what is trained.
+
+    It moves with the method from device to device, is always in evaluation mode, has no parameters to the outside, and
+    is in no state dict: its weights come from a file that is at hand.
+
+    Args:
+        network: any module.
+        description: kind of network and options, as far as its answers depend on them.
+    """
+
+    network: Any
+
+    def __init__(self, network: nn.Module, description: str) -> None:
+        super().__init__()
+        # In the dictionary and not as a submodule: a submodule would be trained, saved and switched with the method.
+        self.__dict__["network"] = network.eval().requires_grad_(False)
+        self._description = description
+
+    @cached_property
+    def identity(self) -> str:
+        """The description and a checksum of all weights."""
+        digest = hashlib.sha256()
+        for name, value in self.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return f"{self._description} sha256:{digest.hexdigest()}"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.network._apply(fn, recurse)
+        return self
 
 
 @dataclass(frozen=True)
@@ -22,16 +58,11 @@ class _Served:
     look_up: Callable[[], Answers]
 
 
-class Frozen(nn.Module, ABC):
-    """A frozen part of a method, such as an encoder.
+class FrozenFunction(FrozenNetwork, ABC):
+    """A function of an image, and perhaps its label, that no training changes: an encoder, a maker of pseudo-labels.
 
-    To the rest of the method it is a function: it has no parameters, is always in evaluation mode and appears in no
-    state dict, because its weights come from a file that is at hand. The training loop can answer in its place from
-    what it said before; such answers are the same to the bit, as all floats are rounded to half precision anyway.
-
-    Args:
-        network: what computes.
-        identity: what the answers depend on: the kind of part, its options, the checksum of its weights.
+    The training loop can answer in its place from what it said before. Such answers are the same to the bit, as all
+    floats are rounded to half precision anyway.
 
     Attributes:
         by_label: whether answers depend on the label of the image.
@@ -39,20 +70,15 @@ class Frozen(nn.Module, ABC):
 
     by_label = False
 
-    def __init__(self, network: nn.Module, identity: str) -> None:
-        super().__init__()
-        # In the dictionary and not as a submodule: a submodule would be trained, saved and switched with the method.
-        self.__dict__["network"] = network.eval().requires_grad_(False)
-        self.identity = identity
+    def __init__(self, network: nn.Module, description: str) -> None:
+        super().__init__(network, description)
         self._served: _Served | None = None
-
-    network: Any
 
     @abstractmethod
     def compute(self, images: Tensor, labels: Tensor | None) -> Answers:
         """Returns the answers for any images.
 
-        Called without gradients; a part that needs them switches them on inside.
+        Called without gradients; a function that needs them switches them on inside.
 
         Args:
             images: ``[B, 3, S, S]`` float, normalised as the method's input.
@@ -82,12 +108,7 @@ class Frozen(nn.Module, ABC):
         finally:
             self._served = None
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.network._apply(fn, recurse)
-        return self
 
-
-def frozen_parts(module: nn.Module) -> list[Frozen]:
-    """Returns the frozen parts of a method, in the order of their definition."""
-    return [part for part in module.modules() if isinstance(part, Frozen)]
+def frozen_functions(module: nn.Module) -> list[FrozenFunction]:
+    """Returns the frozen functions of a method, in the order of their definition."""
+    return [part for part in module.modules() if isinstance(part, FrozenFunction)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wsol_bench.datasets.packed import PackedSplit
 from wsol_bench.methods.base import Batch, Method
-from wsol_bench.models.frozen import Answers, Frozen, frozen_parts
+from wsol_bench.models.frozen import Answers, FrozenFunction, frozen_functions
 from wsol_bench.training.batches import VIEW_SEED, Crops, MeanStd, TrainingData, normalise
 from wsol_bench.training.kept_answers import KeptAnswers, Rows, View, answering
 
@@ -47,7 +47,7 @@ class TrainingFeed:
             seed: of the trial.
             within: number of the epoch in its stage.
         """
-        parts = frozen_parts(method) if method.views else []
+        parts = frozen_functions(method) if method.views else []
         mean_std = method.mean_std
         whole = self._whole(mean_std)
         harvest = {name: self._answers.of(part, self._split, whole) for name, part in method.harvest().items()}
@@ -59,7 +59,7 @@ class TrainingFeed:
             with answering(parts, batch.images, batch.labels, partial(self._of_crops, crops, mean_std)):
                 yield batch
 
-    def _of_crops(self, crops: Crops, mean_std: MeanStd, part: Frozen) -> Answers:
+    def _of_crops(self, crops: Crops, mean_std: MeanStd, part: FrozenFunction) -> Answers:
         assert crops.views is not None  # noqa: S101 - parts are served for fixed crops only
         pieces: list[Answers] = []
         places = []
@@ -97,7 +97,7 @@ class RecordingFeed:
         self._split = split
         self._device = device
         self._answers = answers
-        self._parts = frozen_parts(method) if answers is not None else []
+        self._parts = frozen_functions(method) if answers is not None else []
         self._mean_std = method.mean_std
 
     def images(self, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -110,7 +110,7 @@ class RecordingFeed:
         """Lets frozen parts answer for images ``rows`` from what is kept."""
         return answering(self._parts, images, labels, lambda part: self._of(part, rows))
 
-    def _of(self, part: Frozen, rows: Rows) -> Answers:
+    def _of(self, part: FrozenFunction, rows: Rows) -> Answers:
         assert self._answers is not None  # noqa: S101 - without answers no part is served
         view = View("frame", f"{self._mean_std}", self.images)
         return self._answers.of(part, self._split, view).take(rows)

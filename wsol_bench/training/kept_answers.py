@@ -26,7 +26,7 @@ from torch import Tensor
 from wsol_bench.atomic import refused, write_json
 from wsol_bench.datasets.packed import PackedSplit
 from wsol_bench.errors import DataError
-from wsol_bench.models.frozen import Answers, Frozen
+from wsol_bench.models.frozen import Answers, FrozenFunction
 
 Rows = NDArray[np.int64]
 Images = Callable[[Rows], tuple[Tensor, Tensor]]
@@ -71,7 +71,7 @@ class KeptAnswers:
     say: Callable[[str], None] = lambda _: None
     _open: dict[str, Shelf] = field(default_factory=dict, init=False)
 
-    def of(self, part: Frozen, split: PackedSplit, view: View) -> Shelf:
+    def of(self, part: FrozenFunction, split: PackedSplit, view: View) -> Shelf:
         """Returns the answers of a part for all images of a split under one view; nothing is computed yet."""
         content = "\n".join([str(_FORMAT), part.identity, split.identity, view.name, view.key])
         key = hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -94,7 +94,7 @@ class Shelf:
         owner: knows the device.
     """
 
-    def __init__(self, part: Frozen, count: int, view: View, place: Path | None, owner: KeptAnswers) -> None:
+    def __init__(self, part: FrozenFunction, count: int, view: View, place: Path | None, owner: KeptAnswers) -> None:
         self._part = part
         self._count = count
         self._view = view
@@ -166,7 +166,7 @@ class Shelf:
 
 @contextmanager
 def answering(
-    parts: Sequence[Frozen], images: Tensor, labels: Tensor | None, look_up: Callable[[Frozen], Answers]
+    parts: Sequence[FrozenFunction], images: Tensor, labels: Tensor | None, look_up: Callable[[FrozenFunction], Answers]
 ) -> Iterator[None]:
     """Lets frozen parts answer for one batch with what ``look_up`` returns.
 
