@@ -9,12 +9,20 @@ import pytest
 import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import nn
 
 from wsol_bench.checksum import sha256_of
 from wsol_bench.errors import DataError, UsageError
 from wsol_bench.models.backbones import Backbone, build_backbone
-from wsol_bench.models.weights import load_state, without_pretrained
+from wsol_bench.models.weights import (
+    fetched,
+    load_state,
+    pretrained_unneeded,
+    read_state,
+    with_pretrained,
+    without_pretrained,
+)
 
 Wrap = Callable[[dict[str, torch.Tensor]], Any]
 
@@ -177,3 +185,94 @@ def test_classifier_of_the_weights(tmp_path: Path) -> None:
     assert torch.equal(copied.bias, linear.bias)
     with pytest.raises(UsageError, match="11 classes over 128 channels"):
         backbone.copy_classifier(nn.Linear(128, 11))
+
+
+DINO_HEAD = {"module.head.last_layer.weight": torch.zeros(4)}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {
+            "teacher": {f"module.backbone.{name}": one for name, one in state.items()} | DINO_HEAD,
+            "epoch": 1,
+        },
+        lambda state: {"teacher": {f"backbone.{name}": one for name, one in state.items()}, "student": {"x": 1}},
+        lambda state: {"state_dict": {f"module.{name}": one for name, one in state.items()}, "best": 0.5},
+        lambda state: {"model": state, "optimizer": {"lr": 1.0}},
+        lambda state: {"state_dict": {"teacher": state}},
+        lambda state: {f"tower.vit.{name}": one for name, one in state.items()},
+        lambda state: {f"backbone.trunk.{name}": one for name, one in state.items()},
+    ],
+    ids=["dino", "teacher", "data_parallel", "model", "nested", "own_vit", "own_backbone"],
+)
+def test_official_checkpoints_are_unwrapped(tmp_path: Path, wrap: Wrap) -> None:
+    state = {"blocks.0.norm1.weight": torch.rand(3), "head.module.weight": torch.rand(2, 2)}
+    found = read_state(_saved(tmp_path / "weights.pth", wrap(state)), "'none'")
+    found.pop("head.last_layer.weight", None)
+    assert set(found) == set(state), "prefixes are dropped at the start only"
+    assert all(torch.equal(found[name], one) for name, one in state.items())
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({"module.backbone.cls_token": torch.arange(3.0), "module.head.bias": torch.ones(2).half()}, path)
+    found = read_state(f"{path}@sha256:{sha256_of(path)}", "'none'")
+    assert set(found) == {"cls_token", "head.bias"} and found["head.bias"].dtype == torch.float16
+    assert torch.equal(found["cls_token"], torch.arange(3.0))
+    with pytest.raises(DataError, match=r"Expected sha256 00 but the file has"):
+        read_state(f"{path}@sha256:00", "'none'")
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", None], ids=["empty", "other", "truncated"])
+def test_damaged_safetensors(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(100)}, path)
+    path.write_bytes(path.read_bytes()[:-50] if content is None else content)
+    with pytest.raises(DataError, match=r"weights\.safetensors: Expected a file of safetensors but it cannot be read"):
+        read_state(str(path), "'none'")
+
+
+def test_safetensors_fill_a_backbone(tmp_path: Path) -> None:
+    source = _tiny(1)
+    save_file(source.trunk.state_dict(), tmp_path / "weights.safetensors")
+    torch.manual_seed(2)
+    _assert_equal(build_backbone("resnet_tiny", str(tmp_path / "weights.safetensors")), source)
+
+
+def test_the_error_says_what_could_have_been_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Expected weights to be 'this', 'that' or a file, but this file does not"):
+        read_state(str(tmp_path / "gone.safetensors"), "'this', 'that'")
+
+
+def test_what_is_fetched_is_returned_and_what_is_not_says_why() -> None:
+    assert fetched(lambda: 3, "of a test") == 3
+
+    def refuse() -> None:
+        raise OSError("first line\nsecond " + "x" * 1000)
+
+    with pytest.raises(UsageError, match=r"weights of a test but it failed \(OSError: first line second x+") as raised:
+        fetched(refuse, "of a test")
+    assert isinstance(raised.value.__cause__, OSError) and len(str(raised.value)) < 600
+    with pytest.raises(KeyboardInterrupt):
+        fetched(_interrupted, "of a test")
+
+
+def _interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def test_frozen_networks_are_loaded_where_a_checkpoint_follows(tmp_path: Path) -> None:
+    path = _saved(tmp_path / "weights.pt", _tiny(1).trunk.state_dict())
+    assert not pretrained_unneeded()
+    with without_pretrained():
+        with with_pretrained():
+            assert not pretrained_unneeded() and load_state(path) is not None
+            with without_pretrained():
+                assert load_state(path) is None
+            assert load_state(path) is not None
+        assert pretrained_unneeded() and load_state(path) is None
+        with pytest.raises(RuntimeError, match="broken"), with_pretrained():
+            raise RuntimeError("broken")
+        assert pretrained_unneeded(), "also after an exception"
+    assert not pretrained_unneeded()

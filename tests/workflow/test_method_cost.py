@@ -6,6 +6,7 @@ from torch import nn
 
 from wsol_bench.errors import UsageError
 from wsol_bench.methods.cam import CAM
+from wsol_bench.models.vit import MINI, build_vit
 from wsol_bench.workflow.method_cost import method_cost
 
 CPU = torch.device("cpu")
@@ -55,6 +56,26 @@ def test_recipes_with_pretrained_weights_need_none_here() -> None:
 
 def test_unknown_names() -> None:
     with pytest.raises(UsageError, match="Did you mean 'cam'"):
-        method_cost("cma", "critters", {}, device=CPU)
+        method_cost("camm", "critters", {}, device=CPU)
     with pytest.raises(UsageError, match="backbone"):
         method_cost("cam", "critters", {"backbne": "resnet50"}, device=CPU)
+
+
+def test_frozen_networks_count_where_prediction_needs_them() -> None:
+    costs = {
+        name: method_cost(name, "critters", {}, frame=64, batch_size=1, device=CPU)
+        for name in ("wwbl", "ted_loc", "clip", "dips")
+    }
+    tower = costs["clip"]["params_m"]
+    assert costs["clip"]["trainable_m"] == 0 and tower > 1
+    # WWbL classifies by CLIP; TeD-Loc needs it for pseudo-labels only.
+    assert costs["wwbl"]["params_m"] == pytest.approx(costs["wwbl"]["trainable_m"] + tower)
+    vit = sum(p.numel() for p in build_vit(MINI, "none", 64)[0].parameters()) / 1e6
+    assert costs["ted_loc"]["params_m"] == pytest.approx(costs["ted_loc"]["trainable_m"] + vit)
+    assert costs["dips"]["trainable_m"] < 0.1 < vit < costs["dips"]["params_m"]
+
+
+def test_weights_that_are_not_at_hand_need_not_be() -> None:
+    found = method_cost("clip", "folder", {}, frame=64, batch_size=1, device=CPU)
+    assert round(found["params_m"]) == 86, "ViT-B/16 without its text tower"
+    assert method_cost("dips", "cub", {}, frame=64, batch_size=1, device=CPU)["backbone"].endswith(".dino")

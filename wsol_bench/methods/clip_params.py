@@ -69,9 +69,7 @@ class ClipTexts(nn.Module):
         return self.frozen.network
 
     def features(self, words: Sequence[str], template: str | None = None) -> Tensor:
-        """Returns unit features ``[N, d]`` of words in a template, the prompt where none is given; before moving "
-        "only.
-        """
+        """Returns unit features ``[N, d]`` of words in a template (default: the prompt); only before moving."""
         return self._clip.text_features([(template or self._template).replace("{}", word.strip()) for word in words])
 
     def background(self, words: str) -> Tensor:

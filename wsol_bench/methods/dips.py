@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wsol_bench.errors import UsageError
 from wsol_bench.losses.dense_crf import PUBLISHED_WEIGHT, framed_crf_loss
 from wsol_bench.losses.partial_cross_entropy import partial_cross_entropy
 from wsol_bench.losses.pseudo_pixels import SeedRule, draw_seeds, otsu_region
@@ -43,7 +42,7 @@ HEADS = 4
 """Candidates are the mean of all heads and the first four."""
 
 MOST_BOXES = 10
-"""Proposals kept per image, the best first; the largest number that may be drawn from."""
+"""Proposals kept per image, the best first."""
 
 _PER_MAP = 4
 
@@ -62,7 +61,7 @@ class DiPS(LinearProbe):
 
         version: str = hp(JOURNAL, Fixed((JOURNAL, WORKSHOP)), "decoder on ViT tokens, or U-Net and classifier loss")
         classifier_share: float = hp(0.4, Fixed(), "share of the epochs in which the classifier is trained, 0 to 1")
-        boxes: int = hp(3, Choice((1, 3, 5, 7)), "pixels are drawn from one of so many best proposals, up to 10")
+        boxes: int = hp(3, Choice((1, 3, 5, 7)), "pixels are drawn from one of so many best proposals")
         smallest: float = hp(0.05, Fixed(), "smallest box as a share of the image, 0 to 1")
         pixels: int = hp(10, Choice((1, 10, 50, 100, 1000)), "pixels of either kind per image and step, at 224")
         foreground_share: float = hp(0.3, Choice((0.1, 0.2, 0.3)), "from this strongest share of the box, 0 to 1")
@@ -76,8 +75,6 @@ class DiPS(LinearProbe):
         blur: float = hp(100.0, Fixed(), "standard deviation of the blur outside a box, pixels at 224")
 
     def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
-        if not 1 <= hparams.boxes <= MOST_BOXES:
-            raise UsageError(f"Expected boxes from 1 to {MOST_BOXES} but got {hparams.boxes}.")
         super().build(num_classes, class_names, hparams, frame)
         self.localizer: nn.Module
         if hparams.version == WORKSHOP:

@@ -91,9 +91,7 @@ class Diffusion(nn.Module):
         return semantic + semantic * shrunk[:, None], attention + shrunk
 
     def diffusion(self, semantic: Tensor) -> Tensor:
-        """Returns the matrix ``V`` ``[B, N, N]`` that a few Newton-Schulz steps make of the weighted Laplacian "
-        "``M``.
-        """
+        """Returns the matrix ``V`` ``[B, N, N]`` of a few Newton-Schulz steps on the weighted Laplacian ``M``."""
         vectors = F.normalize(semantic.flatten(2), dim=1, eps=_SMALL)
         similarity = vectors.transpose(1, 2) @ vectors
         matrix = self.laplacian * (self.rate.clamp(-LARGEST_RATE, LARGEST_RATE) * similarity - 1)

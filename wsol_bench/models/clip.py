@@ -23,7 +23,7 @@ from wsol_bench.checksum import sha256_of
 from wsol_bench.errors import DataError, UsageError, unknown_choice
 from wsol_bench.models.clip_vit import ClipImageTower
 from wsol_bench.models.embedded import EMBEDDED, embedded_folder
-from wsol_bench.models.weights import checked_file, failed_fetch
+from wsol_bench.models.weights import NO_WEIGHTS, checked_file, failed_fetch, pretrained_unneeded
 
 CONFIG, WEIGHTS, MERGES = "open_clip_config.json", "open_clip_model.safetensors", "merges.txt.gz"
 _OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
@@ -65,7 +65,8 @@ def load_clip(model: str, weights: str) -> Clip:
     Args:
         model: name of an open_clip configuration (``ViT-B-16-quickgelu``); not used where ``weights`` is a folder.
         weights: a tag of open_clip (``openai``), a file ``PATH[@sha256:<hex>]``, a folder in the ``local-dir:`` layout,
-            or ``embedded`` for the small model of this package.
+            or ``embedded`` for the small model of this package; ``none``, random ones, where
+            :func:`~wsol_bench.models.weights.pretrained_unneeded` says so.
 
     Raises:
         UsageError: a name is unknown, weights cannot be fetched, or activation functions of configuration and weights
@@ -78,6 +79,8 @@ def load_clip(model: str, weights: str) -> Clip:
     config = open_clip.get_model_config(model)
     if config is None:
         raise unknown_choice("a CLIP model", model, open_clip.list_models())
+    if weights == NO_WEIGHTS and pretrained_unneeded():
+        return _clip(_build(config, None), open_clip.get_tokenizer(model), {}, None)
     quick = bool(config.get("quick_gelu"))
     tag = open_clip.get_pretrained_cfg(model, weights)
     if tag:
@@ -105,17 +108,13 @@ def _from_folder(folder: Path) -> Clip:
     return _clip(_build(config, path), tokenizer, preprocess, path)
 
 
-def _build(config: dict[str, Any], path: Path) -> nn.Module:
+def _build(config: dict[str, Any], path: Path | None) -> nn.Module:
     if config.get("custom_text") or "timm_model_name" in config["vision_cfg"]:
         raise UsageError("Expected a CLIP model with a plain ViT and text transformer; fix: one such as ViT-B-16.")
     try:
         model = open_clip.CLIP(**config)
-        if _is_torchscript(path):
-            script = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-            state = {name: value.float() for name, value in script.items() if name not in _OPENAI_EXTRAS}
-            model.load_state_dict(state)
-        else:
-            load_checkpoint(model, str(path))
+        if path is not None:
+            _fill(model, path)
     # Damaged pickles, archives of other architectures, and unknown keys of a configuration raise nearly any class.
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
@@ -124,12 +123,20 @@ def _build(config: dict[str, Any], path: Path) -> nn.Module:
     return frozen
 
 
-def _clip(model: nn.Module, tokenizer: Any, preprocess: dict[str, Any], path: Path) -> Clip:
+def _fill(model: nn.Module, path: Path) -> None:
+    if not _is_torchscript(path):
+        load_checkpoint(model, str(path))
+        return
+    script = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    model.load_state_dict({name: value.float() for name, value in script.items() if name not in _OPENAI_EXTRAS})
+
+
+def _clip(model: nn.Module, tokenizer: Any, preprocess: dict[str, Any], path: Path | None) -> Clip:
     mean = tuple(preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN)
     std = tuple(preprocess.get("std") or open_clip.OPENAI_DATASET_STD)
     tower = ClipImageTower(model.visual, mean, std)
     scale = float(model.logit_scale.exp())  # type: ignore[operator]
-    return Clip(tower, scale, sha256_of(path), model, tokenizer)
+    return Clip(tower, scale, sha256_of(path) if path else "", model, tokenizer)
 
 
 def _check_activation(model: str, weights: str, quick: bool, trained_quick: bool) -> None:

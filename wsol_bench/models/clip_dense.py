@@ -61,8 +61,8 @@ def dense_attention(queries: Tensor, keys: Tensor, variant: Variant, grid: int, 
 
 
 def gaussian_window(grid: int, sigma: float) -> Tensor:
-    """Returns NACLIP's addition to the logits ``[T, T]``: a Gaussian of the distance of patches, 0 for the class "
-    "token.
+    """Returns NACLIP's addition to the logits ``[T, T]``: a Gaussian of the distance of patches, 0 for the class
+    token.
     """
     places = torch.arange(grid * grid)
     rows, columns = places // grid, places % grid

@@ -105,9 +105,7 @@ class ClipImageTower(nn.Module):
         return queries, keys, values
 
     def mix(self, index: int, weights: Tensor, values: Tensor) -> Tensor:
-        """Returns ``[B, N, width]``, values ``[B, heads, N, d]`` mixed by ``weights`` ``[B, heads, N, N]``, "
-        "projected.
-        """
+        """Returns ``[B, N, width]``, values ``[B, heads, N, d]`` mixed by ``[B, heads, N, N]`` and projected."""
         block = self.blocks[index]
         mixed: Tensor = block.ls_1(block.attn.out_proj((weights @ values).transpose(1, 2).flatten(2)))
         return mixed

@@ -11,7 +11,7 @@ from torch import Tensor
 from wsol_bench.errors import UsageError
 from wsol_bench.models.frozen import Answers, FrozenFunction
 from wsol_bench.models.vit import VitTower, build_vit, grid_of, mean_std_of
-from wsol_bench.models.weights import NO_WEIGHTS, with_pretrained
+from wsol_bench.models.weights import NO_WEIGHTS, pretrained_unneeded, with_pretrained
 
 CLASS_BLOCKS = 4
 """Class tokens of so many last blocks are joined, as in DINO's linear evaluation of small models."""
@@ -95,9 +95,7 @@ class FrozenVit(FrozenFunction):
         }
 
     def class_features(self, images: Tensor) -> Tensor:
-        """Returns ``classes`` ``[B, 4 * width]`` with a graph to the images, for losses on what is shown to the "
-        "encoder.
-        """
+        """Returns ``classes`` ``[B, 4 * width]`` with a graph to the images, for losses on masked images."""
         return self.compute(images, None)["classes"]
 
 
@@ -133,7 +131,7 @@ def blurred_images(images: Tensor, sigma: float) -> Tensor:
 
 
 def _trained_vit(backbone: str, weights: str, frame: int) -> Any:
-    if weights == NO_WEIGHTS:
+    if weights == NO_WEIGHTS and not pretrained_unneeded():
         raise UsageError("Expected weights for a frozen encoder but got weights=none; fix: name them.")
     with with_pretrained():
         vit, _ = build_vit(backbone, weights, frame)

@@ -27,13 +27,13 @@ _unneeded: ContextVar[bool] = ContextVar("pretrained_weights_unneeded", default=
 
 
 def pretrained_unneeded() -> bool:
-    """Whether a checkpoint is about to fill the network; see :func:`without_pretrained`."""
+    """Whether any weights will do, because a checkpoint is about to fill the network or nobody looks at its answers."""
     return _unneeded.get()
 
 
 @contextmanager
 def without_pretrained() -> Iterator[None]:
-    """Skips pretrained weights inside the block, for networks that a checkpoint is about to fill.
+    """Skips pretrained weights inside the block, for networks that a checkpoint is about to fill, and to measure costs.
 
     A trained model can thus be loaded where its starting weights are no longer at hand.
     """

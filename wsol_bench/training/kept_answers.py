@@ -1,9 +1,8 @@
 """What frozen parts of methods said of images, kept on disk: an encoder runs once per image, not once per epoch.
 
-One folder per part, split and view, ``<workspace>/features/<split>-<view>-<key>/``, holds one array per name, written
-in
-blocks: a killed process leaves a folder that the next one completes. The key is a hash of everything the answers
-depend on, checksums of weights included, so that nothing stale is ever read.
+One folder per part, split and view, ``<workspace>/features/<split>-<view>-<key>/``, holds one array per name,
+written in blocks: a killed process leaves a folder that the next one completes. The key is a hash of everything the
+answers depend on, checksums of weights included, so that nothing stale is ever read.
 """
 
 from __future__ import annotations

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from wsol_bench.methods.base import Method
 from wsol_bench.methods.hparams import Value
+from wsol_bench.models.embedded import EMBEDDED
+from wsol_bench.models.frozen import FrozenNetwork
 from wsol_bench.models.weights import NO_WEIGHTS, without_pretrained
 from wsol_bench.registry import METHODS
 from wsol_bench.search.plan import PlanRequest, enumerate_trials
@@ -42,15 +46,18 @@ def method_cost(
         device: where to compute.
 
     Returns:
-        ``method``, ``backbone``, ``params_m`` (parameters in millions), ``trainable_m`` (of the last stage), ``macs_g``
-        (multiply-accumulates of one image in billions, as PyTorch counts them), ``ms_per_image`` (batch of one) and
-        ``images_per_s`` (in batches), both the best of several rounds.
+        ``method``, ``backbone``, ``params_m`` (parameters in millions, of frozen networks where prediction needs them),
+        ``trainable_m`` (of the last stage), ``macs_g`` (multiply-accumulates of one image in billions, as PyTorch
+        counts them), ``ms_per_image`` (batch of one) and ``images_per_s`` (in batches), both the best of several
+        rounds.
 
     Raises:
         UsageError: the method or a hyper-parameter is unknown.
     """
     trial = enumerate_trials(PlanRequest((name,), overrides=overrides), dataset, "cost")[0]
     hparams = trial.config.hparams | {"weights": NO_WEIGHTS, "pretrained_head": False, "train": True}
+    if hparams.get("clip_weights", EMBEDDED) != EMBEDDED:
+        hparams["clip_weights"] = NO_WEIGHTS
     hparams = {key: value for key, value in hparams.items() if key in trial.config.hparams}
     method_class = METHODS.get(name)
     with without_pretrained():
@@ -59,38 +66,47 @@ def method_cost(
     for stage in method.stages(EPOCHS):
         method.enter_stage(stage.name)
     method.eval().to(device)
+    own = list(method.parameters())
+    frozen = [p for part in method.modules() if isinstance(part, FrozenNetwork) for p in part.network.parameters()]
     single, many = (torch.randn(count, 3, frame, frame, device=device) for count in (1, batch_size))
+    used = _used(method, single)
     return {
         "method": name,
         "backbone": hparams.get("backbone", "-"),
-        "params_m": _millions(method, trainable=False),
-        "trainable_m": _millions(method, trainable=True),
-        "macs_g": _macs(method, single) / 1e9,
+        "params_m": _millions([*own, *(p for p in frozen if p.data_ptr() in used.places)]),
+        "trainable_m": _millions(p for p in own if p.requires_grad),
+        "macs_g": used.flops / 2e9,
         "ms_per_image": 1000 * _seconds(method, single),
         "images_per_s": batch_size / _seconds(method, many),
     }
 
 
-def _millions(method: Method, *, trainable: bool) -> float:
-    counted = (parameter.numel() for parameter in method.parameters() if parameter.requires_grad or not trainable)
-    return sum(counted) / 1e6
+def _millions(parameters: Iterable[nn.Parameter]) -> float:
+    return sum({id(one): one.numel() for one in parameters}.values()) / 1e6
 
 
-def _macs(method: Method, images: torch.Tensor) -> float:
-    counter = _FlopCounter()
-    with torch.no_grad(), counter:
+def _used(method: Method, images: torch.Tensor) -> _Watch:
+    watch = _Watch()
+    with torch.no_grad(), watch:
         method.localize(images, torch.zeros(len(images), dtype=torch.long, device=images.device))
-    return counter.flops / 2
+    return watch
 
 
-class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up what PyTorch's table says of each operation; its own counter does not go along with autograd.grad."""
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up what PyTorch's table says of each operation; its own counter does not go along with autograd.grad.
+
+    Attributes:
+        flops: two per multiply-accumulate.
+        places: addresses of all tensors that any operation read.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0.0
+        self.places: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.places.update(one.data_ptr() for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor))
         result = func(*args, **(kwargs or {}))
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:

@@ -107,8 +107,8 @@ class Backbone(nn.Module):
         return final, kept
 
     def shapes(self, frame: int, names: tuple[str, ...]) -> tuple[tuple[int, int], dict[str, tuple[int, int]]]:
-        """Returns channels and side of the final features, and of the outputs of the named units, for a square "
-        "input.
+        """Returns channels and side of the final features, and of the outputs of the named units, for a square
+        input.
         """
         was_training = self.training
         device = next(self.parameters()).device
