@@ -56,6 +56,20 @@ def test_gradients_reach_every_part() -> None:
     assert not silent and images.grad is not None and images.grad.any()
 
 
+def test_gradients_go_through_the_skips_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = unet().train()
+    inner = net.backbone.with_features
+
+    def cut(images: Tensor, names: tuple[str, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+        features, kept = inner(images, names)
+        return features.detach(), kept
+
+    monkeypatch.setattr(net.backbone, "with_features", cut)
+    net(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    reached = {name.split(".")[0] for name, one in net.backbone.trunk.named_parameters() if one.grad is not None}
+    assert reached == {"conv1", "bn1", "layer1", "layer2", "layer3"}, "layer4 is no skip"
+
+
 def test_every_skip_is_joined_in() -> None:
     net = unet().eval()
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -182,20 +182,22 @@ def test_two_processes_at_once_compute_once(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_everything_that_answers_depend_on_is_in_the_key(tmp_path: Path) -> None:
-    split, other = _split(), _split("pictures-train-8-4567", seed=1)
+    split, other, fewer = _split(), _split("pictures-train-8-4567", seed=1), _split("pictures-train-8-0123", seed=2)
     cases = [
         (Colours(), split, _view(split)),
         (Colours(weight=1.001), split, _view(split)),
         (Colours(description="colours@2"), split, _view(split)),
         (Colours(), other, _view(other)),
+        (Colours(), fewer, _view(fewer)),
         (Colours(), split, _view(split, "crop-0", mirrored=True)),
         (Colours(), split, _view(split, key="another mean", mirrored=True)),
     ]
+    held, never = KeptAnswers(tmp_path / "held", CPU), KeptAnswers(None, CPU)
     for _ in range(2):
         for part, images, view in cases:
-            got = KeptAnswers(tmp_path, CPU).of(part, images, view).take(ALL)
-            _assert_same(got, part(*view.images(ALL)))
-    assert len(list(tmp_path.iterdir())) == len(cases)
+            for answers in (held, KeptAnswers(tmp_path / "anew", CPU), never):
+                _assert_same(answers.of(part, images, view).take(ALL), part(*view.images(ALL)))
+    assert len(list((tmp_path / "held").iterdir())) == len(list((tmp_path / "anew").iterdir())) == len(cases)
 
 
 def test_moving_a_network_changes_no_key() -> None:
