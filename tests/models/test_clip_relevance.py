@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from clip_models import tiny_clip
+from open_clip.transformer import QuickGELU
 from torch import Tensor
 
 from wsol_bench.models.clip import load_clip
@@ -93,7 +94,17 @@ def test_maps_equal_the_slow_form(vision: dict[str, Any], blocks: int) -> None:
 def test_with_one_block_the_scale_does_not_matter(tower: ClipImageTower) -> None:
     """CLIP's own logits are a hundred times the cosine."""
     (got,) = clip_relevance(tower, pixels(count=1), texts(1))
+    (same,) = clip_relevance(tower, pixels(count=1), texts(1), scale=100.0)
+    torch.testing.assert_close(got, same, atol=2e-4, rtol=0)
     torch.testing.assert_close(got, stretched(slow_map({}, pixels()[0], texts(1)[0], 1, 100.0)), atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("blocks", [2, 3])
+def test_with_more_blocks_the_scale_counts(tower: ClipImageTower, blocks: int) -> None:
+    (got,) = clip_relevance(tower, pixels(count=1), texts(1), blocks=blocks, scale=100.0)
+    torch.testing.assert_close(got, stretched(slow_map({}, pixels()[0], texts(1)[0], blocks, 100.0)), atol=2e-3, rtol=0)
+    (plain,) = clip_relevance(tower, pixels(count=1), texts(1), blocks=blocks)
+    assert (got - plain).abs().max() > 0.01
 
 
 def test_one_block_is_gradient_times_attention(tower: ClipImageTower) -> None:
@@ -165,14 +176,21 @@ def test_the_identity_says_what_answers_depend_on(tower: ClipImageTower) -> None
     other = make_tower()
     with torch.no_grad():
         other.blocks[0].ln_1.bias[0] += 1e-3
+    quick = make_tower()
+    for block in quick.blocks:
+        block.mlp.gelu = QuickGELU()
     parts = [
         ClipRelevance(tower, texts(), MEAN_STD, 1),
         ClipRelevance(tower, texts(), MEAN_STD, 2),
         ClipRelevance(tower, texts(seed=2), MEAN_STD, 1),
         ClipRelevance(tower, texts(), (MEAN_STD[0], (0.2, 0.3, 0.2)), 1),
         ClipRelevance(other, texts(), MEAN_STD, 1),
+        ClipRelevance(tower, texts(), MEAN_STD, 1, 100.0),
+        ClipRelevance(make_tower(head_width=32), texts(), MEAN_STD, 1),
+        ClipRelevance(ClipImageTower(tiny_clip().visual, MEAN_STD[0], (1.0, 1.0, 1.0)), texts(), MEAN_STD, 1),
+        ClipRelevance(quick, texts(), MEAN_STD, 1),
     ]
-    assert len({part.identity for part in parts}) == 5
+    assert len({part.identity for part in parts}) == 9
     assert ClipRelevance(make_tower(), texts(), MEAN_STD, 1).identity == parts[0].identity
 
 

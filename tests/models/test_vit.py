@@ -211,6 +211,10 @@ def test_published_weights_without_a_network(monkeypatch: pytest.MonkeyPatch) ->
         ("resnet18", "none", 64, "Expected a vision transformer but got resnet18"),
         ("deit_tiny_patch16_224", "none", 72, "a multiple of 16, the patch of deit_tiny_patch16_224, but got 72"),
         (MINI_DINO, "none", 60, "a multiple of 8"),
+        (MINI, "none", 0, "a multiple of 8"),
+        ("deit_tiny_patch16_224.nope", "none", 64, r"the tag of deit_tiny_patch16_224 to be one of \(fb_in1k\)"),
+        ("deit_tiny_distilled_patch16_224", "none", 64, "but got 'deit_tiny_distilled_patch16_224'"),
+        ("swin_tiny_patch4_window7_224", "none", 64, "Expected a vision transformer but got swin"),
         ("vit_small_patch14_dinov2.lvd142m", "none", 64, "a multiple of 14"),
         (MINI, "timm", 64, f"a file for {MINI} but got weights=timm"),
         ("deit_tiny_patch16_224", "embedded", 64, "for weights=embedded but got deit_tiny_patch16_224"),
@@ -247,10 +251,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     [
         lambda: small(class_token=False),
         lambda: small(reg_tokens=2),
+        lambda: small(class_token=False, reg_tokens=1),
+        lambda: build_vit("vit_dwee_patch16_reg1_gap_256", "none", 64)[0],
         lambda: build_vit("eva02_tiny_patch14_224", "none", 28)[0],
         lambda: nn.Linear(2, 2),
     ],
-    ids=["no_class_token", "registers", "eva", "no_vit"],
+    ids=["no_class_token", "registers", "one_register", "differential", "eva", "no_vit"],
 )
 def test_towers_need_a_class_token_and_plain_attention(make: Callable[[], Any]) -> None:
     with pytest.raises(UsageError, match="Expected a plain ViT with a class token"):

@@ -61,7 +61,9 @@ class WWbL(Method):
         words = class_names if hparams.word == NONE else [hparams.word] * num_classes
         self.register_buffer("texts", self.clip.features(words), persistent=False)
         self.register_buffer("others", self.clip.background(hparams.distractors), persistent=False)
-        self.relevance = ClipRelevance(self.clip.tower, self.texts, self.mean_std, hparams.relevance_blocks)
+        self.relevance = ClipRelevance(
+            self.clip.tower, self.texts, self.mean_std, hparams.relevance_blocks, self.clip.scale
+        )
 
     texts: Tensor
 

@@ -149,7 +149,7 @@ class ClipEsMaps(FrozenFunction):
         self, tower: ClipImageTower, texts: Tensor, background: Tensor, scale: float, mean_std: MeanStd
     ) -> None:
         network = TextedTower(tower, torch.cat([texts, background]), mean_std)
-        super().__init__(network, f"clip_es maps@1 classes {len(texts)} scale {scale}")
+        super().__init__(network, f"clip_es maps@1 classes {len(texts)} scale {scale} of {tower.description}")
         self._classes = len(texts)
         self._scale = scale
 

@@ -17,7 +17,9 @@ from wsol_bench.models.frozen import Answers, FrozenFunction
 from wsol_bench.models.heads import normalised_maps
 
 
-def clip_relevance(tower: ClipImageTower, pixels: Tensor, texts: Tensor, *, blocks: int = 1) -> Tensor:
+def clip_relevance(
+    tower: ClipImageTower, pixels: Tensor, texts: Tensor, *, blocks: int = 1, scale: float = 1.0
+) -> Tensor:
     """Computes one map per pair of an image and a text.
 
     Args:
@@ -25,6 +27,7 @@ def clip_relevance(tower: ClipImageTower, pixels: Tensor, texts: Tensor, *, bloc
         pixels: ``[B, 3, side, side]``, as :meth:`ClipImageTower.prepare` returns them.
         texts: ``[B, d]`` unit text features, one per image.
         blocks: how many blocks count, from the last one; 1 as in WWbL, all of them in the paper's rule.
+        scale: factor on the cosine; that of CLIP in the paper's rule, and of no effect with one block.
 
     Returns:
         ``[B, grid, grid]`` float32 in [0, 1]; all zeros where nothing speaks for the text. In float32 throughout, since
@@ -45,7 +48,7 @@ def clip_relevance(tower: ClipImageTower, pixels: Tensor, texts: Tensor, *, bloc
             attention = attention if attention.requires_grad else attention.requires_grad_()
             attentions.append(attention)
             tokens = tower.perceive(index, tokens + tower.mix(index, attention, values))
-        similarity = (F.normalize(tower.read(tokens), dim=-1) * texts).sum()
+        similarity = scale * (F.normalize(tower.read(tokens), dim=-1) * texts).sum()
         gradients = torch.autograd.grad(similarity, attentions)
     count = tokens.shape[1]
     rolled = torch.eye(count, device=pixels.device).expand(len(pixels), -1, -1)
@@ -64,15 +67,20 @@ class ClipRelevance(FrozenFunction):
         texts: ``[C, d]`` unit text features.
         mean_std: of the images that it will be given.
         blocks: see :func:`clip_relevance`.
+        scale: likewise.
     """
 
     by_label = True
 
-    def __init__(self, tower: ClipImageTower, texts: Tensor, mean_std: MeanStd, blocks: int) -> None:
-        super().__init__(TextedTower(tower, texts, mean_std), f"clip relevance@1 blocks {blocks}")
-        self._blocks = blocks
+    def __init__(
+        self, tower: ClipImageTower, texts: Tensor, mean_std: MeanStd, blocks: int, scale: float = 1.0
+    ) -> None:
+        description = f"clip relevance@1 blocks {blocks} scale {scale} of {tower.description}"
+        super().__init__(TextedTower(tower, texts, mean_std), description)
+        self._blocks, self._scale = blocks, scale
 
     def compute(self, images: Tensor, labels: Tensor | None) -> Answers:
         texted: TextedTower = self.network
         prepared = texted.tower.prepare(texted.pixels(images))
-        return {"maps": clip_relevance(texted.tower, prepared, texted.texts[labels], blocks=self._blocks)}
+        texts = texted.texts[labels]
+        return {"maps": clip_relevance(texted.tower, prepared, texts, blocks=self._blocks, scale=self._scale)}

@@ -55,6 +55,13 @@ class ClipImageTower(nn.Module):
         self.side = side
         self.grid = side // patch
 
+    @property
+    def description(self) -> str:
+        """What features depend on beside weights: activation, heads, pooling, and the normalisation of the input."""
+        block = self.blocks[0]
+        parts = (block.mlp, block.attn.num_heads, self.visual.pool_type, self.visual.final_ln_after_pool)
+        return f"a tower of {len(self.blocks)} blocks {parts} for {self.side} px {self.mean_std}"
+
     def prepare(self, pixels: Tensor) -> Tensor:
         """Resizes colours ``[B, 3, S, S]`` in 0..255 to the tower's side (bicubic, antialiased) and normalises them."""
         pixels = pixels.float()

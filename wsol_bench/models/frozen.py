@@ -102,11 +102,11 @@ class FrozenFunction(FrozenNetwork, ABC):
     @contextmanager
     def serving(self, images: Tensor, labels: Tensor | None, look_up: Callable[[], Answers]) -> Iterator[None]:
         """Answers for this one batch with what ``look_up`` returns; other images are computed as ever."""
-        self._served = _Served(images, labels, look_up)
+        before, self._served = self._served, _Served(images, labels, look_up)
         try:
             yield
         finally:
-            self._served = None
+            self._served = before
 
 
 def frozen_functions(module: nn.Module) -> list[FrozenFunction]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import Attention
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -31,6 +32,7 @@ EMBEDDED_VITS = {MINI: "vit", MINI_DINO: "dino"}
 """Folders of the embedded weights, by model."""
 
 VIT_WEIGHTS = "vit.safetensors"
+_FAMILIES = ("vit_", "deit", "eva")
 _SHAPE: dict[str, Any] = {"patch_size": 8, "embed_dim": 96, "depth": 8, "num_heads": 3}
 
 
@@ -55,11 +57,14 @@ class VitTower(nn.Module):
         super().__init__()
         blocks: Any = getattr(vit, "blocks", ())
         attentions = [getattr(block, "attn", None) for block in blocks]
+        # Other kinds of attention (differential, gated) compute something else.
         plain = bool(attentions) and all(
-            isinstance(getattr(one, "qkv", None), nn.Linear) and getattr(one, "gate", None) is None
+            type(one) is Attention and isinstance(one.qkv, nn.Linear) and getattr(one, "gate", None) is None
             for one in attentions
         )
-        if not isinstance(vit, VisionTransformer) or not plain or vit.num_prefix_tokens != 1:
+        # A register is a prefix token too, but says nothing of the class.
+        only_class = getattr(vit, "cls_token", None) is not None and vit.num_prefix_tokens == 1
+        if not isinstance(vit, VisionTransformer) or not plain or not only_class:
             raise UsageError(
                 f"Expected a plain ViT with a class token but got {type(vit).__name__}; fix: a model such as "
                 "deit_small_patch16_224."
@@ -153,7 +158,7 @@ def build_vit(name: str, weights: str, frame: int, *, drop_path: float = 0.0) ->
     unneeded = weights == NO_WEIGHTS or pretrained_unneeded()
     published = weights == PUBLISHED and not unneeded
     make = _maker(name, weights, frame, drop_path, published)
-    if frame % _patch(name):
+    if frame < 1 or frame % _patch(name):
         raise UsageError(
             f"Expected images whose side is a multiple of {_patch(name)}, the patch of {name}, but got {frame}; fix: "
             "another backbone, or another size of the dataset."
@@ -206,17 +211,26 @@ def _maker(name: str, weights: str, frame: int, drop_path: float, published: boo
             f"Expected one of {', '.join(EMBEDDED_VITS)} for weights=embedded but got {name}; fix: weights=timm, or a "
             "file."
         )
-    if not timm.is_model(name):
-        vits = [one for one in timm.list_models() if one.startswith(("vit_", "deit_", "eva"))]
+    if not timm.is_model(name) or "distilled" in name:
+        vits = [one for one in timm.list_models() if one.startswith(_FAMILIES) and "distilled" not in one]
         raise unknown_choice("a backbone", name, [*EMBEDDED_VITS, *vits])
-    config = timm.models.get_pretrained_cfg(name)
-    if "patch" not in name or config is None:
+    config = _published_config(name)
+    if "patch" not in name or not name.startswith(_FAMILIES):
         raise UsageError(f"Expected a vision transformer but got {name}; fix: such as deit_small_patch16_224.")
     if published and not config.has_weights:
         raise UsageError(f"Expected a model that timm has weights for but got {name}; fix: name a tag, or a file.")
     return lambda: timm.create_model(
         name, pretrained=published, num_classes=0, global_pool="", img_size=frame, drop_path_rate=drop_path
     )
+
+
+def _published_config(name: str) -> Any:
+    try:
+        return timm.models.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        plain, _, tag = name.partition(".")
+        known = [one.partition(".")[2] for one in timm.list_pretrained(f"{plain}.*")]
+        raise unknown_choice(f"the tag of {plain}", tag, known) from None
 
 
 def _patch(name: str) -> int:

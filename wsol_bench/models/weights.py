@@ -164,7 +164,9 @@ def read_state(source: str, known: str) -> StateDict:
     for key in ("state_dict", "model", "teacher"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if not isinstance(loaded, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
+    ):
         raise DataError("Expected a PyTorch state dict (names to tensors) but got something else.", path)
     return {_plain_name(name): value for name, value in loaded.items()}
 
