@@ -11,7 +11,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.layers import Attention
+from timm.layers.attention import Attention
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
