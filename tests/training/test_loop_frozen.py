@@ -190,7 +190,6 @@ def test_images_without_identity_leave_nothing_on_disk(tmp_path: Path, data: Tri
     assert not (tmp_path / "features").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="val and test without identity share one shelf: test gets the answers of val")
 @pytest.mark.parametrize("keep", [True, False])
 def test_images_without_identity_give_the_same_records(
     tmp_path: Path, data: TrialData, whole: dict[str, bytes], keep: bool

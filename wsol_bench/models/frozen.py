@@ -61,8 +61,9 @@ class _Served:
 class FrozenFunction(FrozenNetwork, ABC):
     """A function of an image, and perhaps its label, that no training changes: an encoder, a maker of pseudo-labels.
 
-    The training loop can answer in its place from what it said before. Such answers are the same to the bit, as all
-    floats are rounded to half precision anyway.
+    The training loop can answer in its place from what it said before. All floats are rounded to half precision in
+    either case, so that kept and computed answers are the same, but for a few last bits where a library's kernels
+    round differently in batches of another size.
 
     Attributes:
         by_label: whether answers depend on the label of the image.

@@ -37,7 +37,7 @@ class FrozenPatches(FrozenFunction):
 
     def __init__(self, backbone: str, weights: str, frame: int) -> None:
         vit = _trained_vit(backbone, weights, frame)
-        super().__init__(vit, f"patches of {backbone} at {frame}")
+        super().__init__(vit, f"patches@1 of {backbone} at {frame}")
         self.width: int = vit.embed_dim
         self.grid = grid_of(vit)
         self.mean_std = mean_std_of(vit)
@@ -74,7 +74,7 @@ class FrozenVit(FrozenFunction):
 
     def __init__(self, backbone: str, weights: str, frame: int) -> None:
         tower = VitTower(_trained_vit(backbone, weights, frame))
-        super().__init__(tower, f"tokens of {backbone} at {frame}")
+        super().__init__(tower, f"tokens@1 of {backbone} at {frame}")
         self.width, self.heads, self.grid, self.mean_std = tower.width, tower.heads, tower.grid, tower.mean_std
 
     def compute(self, images: Tensor, labels: Tensor | None) -> Answers:

@@ -21,7 +21,7 @@ RESIDENT_BYTES = 2 << 30
 """A packed split up to this size is copied to the device once; a larger one is read batch by batch."""
 
 VIEW_SEED = 1
-"""Fixed crops are the same for every trial, because their features are shared."""
+"""Fixed crops are the same for every trial, because their features are shared; a stream that no epoch has."""
 
 MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
 Indices = NDArray[np.int64]
@@ -116,7 +116,7 @@ class TrainingData:
         """Returns the fixed crops with the numbers ``views`` ``[B]`` of images ``rows`` ``[B]``."""
         slack = self._images.shape[1] - self._frame
         for number in range(len(self._views), int(views.max(initial=-1)) + 1):
-            rng = np.random.Generator(np.random.PCG64([VIEW_SEED, number]))
+            rng = np.random.Generator(np.random.PCG64([VIEW_SEED, 0, number]))
             corners = rng.integers(0, slack + 1, size=(len(self), 2))
             self._views.append((corners, rng.random(len(self)) < 0.5))
         corners = np.stack([self._views[view][0][row] for row, view in zip(rows, views, strict=True)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,6 @@ from torch import Tensor
 
 from wsol_bench.atomic import refused, write_json
 from wsol_bench.datasets.packed import PackedSplit
-from wsol_bench.errors import DataError
 from wsol_bench.models.frozen import Answers, FrozenFunction
 
 Rows = NDArray[np.int64]
@@ -32,7 +32,7 @@ Images = Callable[[Rows], tuple[Tensor, Tensor]]
 """Gives normalised images ``[B, 3, S, S]`` and labels ``[B]`` of some rows of a split, on the device."""
 
 RESIDENT_BYTES = 1 << 30
-"""Answers up to this size are held on the device."""
+"""Answers are held on the device until they have this size together; others are read through a memory map."""
 
 _FORMAT = 1
 _BLOCK = 1024
@@ -68,15 +68,20 @@ class KeptAnswers:
     folder: Path | None
     device: torch.device
     say: Callable[[str], None] = lambda _: None
+    resident_bytes: int = field(default=0, init=False)
     _open: dict[str, Shelf] = field(default_factory=dict, init=False)
 
     def of(self, part: FrozenFunction, split: PackedSplit, view: View) -> Shelf:
         """Returns the answers of a part for all images of a split under one view; nothing is computed yet."""
-        content = "\n".join([str(_FORMAT), part.identity, split.identity, view.name, view.key])
+        if not split.identity:
+            return Shelf(part, len(split), view, None, self)
+        # Kernels of another kind of device round differently.
+        parts = [str(_FORMAT), self.device.type, part.identity, split.identity, view.name, view.key]
+        content = "\n".join(parts)
         key = hashlib.sha256(content.encode()).hexdigest()[:16]
         if key not in self._open:
             place = None
-            if self.folder is not None and split.identity:
+            if self.folder is not None:
                 place = self.folder / f"{split.identity.partition(chr(10))[0]}-{view.name}-{key}"
             self._open[key] = Shelf(part, len(split), view, place, self)
         return self._open[key]
@@ -110,7 +115,9 @@ class Shelf:
         """
         if self._arrays is None and self._place is not None:
             self._arrays = self._opened(self._place)
-            if self._arrays is not None and sum(one.nbytes for one in self._arrays.values()) <= RESIDENT_BYTES:
+            wanted = self._owner.resident_bytes + sum(one.nbytes for one in (self._arrays or {}).values())
+            if self._arrays is not None and wanted <= RESIDENT_BYTES:
+                self._owner.resident_bytes = wanted
                 self._resident = {name: _tensor(one, self._owner.device) for name, one in self._arrays.items()}
         if self._resident is not None:
             index = torch.from_numpy(rows).to(self._owner.device)
@@ -129,18 +136,19 @@ class Shelf:
         try:
             place.mkdir(parents=True, exist_ok=True)
             with FileLock(place / ".lock"):
-                found = _read(place, self._count)
-                if found is None:
-                    found = self._make(place)
+                done, arrays = _kept(place, self._count)
+                found = arrays if done == self._count else self._make(place, done)
         except OSError as error:
             raise refused(place, error) from error
         if found is None:
             self._place = None
         return found
 
-    def _make(self, place: Path) -> dict[str, NDArray[Any]] | None:
+    def _make(self, place: Path, done: int) -> dict[str, NDArray[Any]] | None:
         size = 32 if self._owner.device.type == "cpu" else 128
-        done = _progress(place)
+        if not done:
+            # It must not vouch for arrays that are still empty.
+            (place / _STATE).unlink(missing_ok=True)
         first = {name: _stored(value) for name, value in self._computed(np.arange(1)).items()}
         needed = self._count * sum(one.nbytes for one in first.values())
         free = shutil.disk_usage(place).free
@@ -159,8 +167,9 @@ class Shelf:
                     arrays[name][rows] = _stored(value)
             for one in arrays.values():
                 one.flush()
-            write_json(place / _STATE, {"done": min(block + _BLOCK, self._count), "names": list(arrays)})
-        return _read(place, self._count)
+            kinds = {name: [one.dtype.str, *one.shape] for name, one in arrays.items()}
+            write_json(place / _STATE, {"done": min(block + _BLOCK, self._count), "arrays": kinds})
+        return _kept(place, self._count)[1]
 
 
 @contextmanager
@@ -190,32 +199,29 @@ def _batches(start: int, stop: int, size: int) -> Iterator[Rows]:
         yield np.arange(first, min(first + size, stop))
 
 
-def _progress(place: Path) -> int:
+def _kept(place: Path, count: int) -> tuple[int, dict[str, NDArray[Any]]]:
+    """Returns how many answers are finished, and read-only maps of the arrays; 0 where anything is damaged."""
     try:
         state = json.loads((place / _STATE).read_text(encoding="utf-8"))
-        return int(state["done"]) if all((place / f"{name}.npy").is_file() for name in state["names"]) else 0
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
-
-
-def _read(place: Path, count: int) -> dict[str, NDArray[Any]] | None:
-    """Returns finished arrays as read-only maps, or None where there are none."""
-    if _progress(place) < count:
-        return None
-    names = json.loads((place / _STATE).read_text(encoding="utf-8"))["names"]
-    try:
-        arrays: dict[str, NDArray[Any]] = {
-            name: np.lib.format.open_memmap(place / f"{name}.npy", mode="r") for name in names
-        }
-    except ValueError as error:
-        raise DataError(f"Expected an array but it cannot be read ({error}); fix: delete the folder.", place) from error
-    return arrays if all(len(one) == count for one in arrays.values()) else None
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, (dtype, *shape) in state["arrays"].items():
+            arrays[name] = np.lib.format.open_memmap(place / f"{name}.npy", mode="r")
+            if (arrays[name].dtype.str, arrays[name].shape) != (dtype, (count, *shape[1:])):
+                return 0, {}
+        return int(state["done"]) if arrays else 0, arrays
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0, {}
 
 
 def _array(path: Path, count: int, like: NDArray[Any], *, new: bool) -> np.memmap[Any, Any]:
     if not new:
         return np.lib.format.open_memmap(path, mode="r+")
-    return np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=(count, *like.shape[1:]))
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=(count, *like.shape[1:]))
+    if hasattr(os, "posix_fallocate"):
+        # Without room set aside, a disk that fills up later kills the process at a write into the map.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _stored(value: Tensor) -> NDArray[Any]:
