@@ -359,7 +359,7 @@ def test_a_disk_that_is_full_is_an_error_and_not_a_crash(tmp_path: Path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(WsolBenchError, match="No space left on device.*free disk space"):
+        with pytest.raises(WsolBenchError, match=r"No space left on device.*free disk space"):
             _shelf(tmp_path, Colours()).take(ALL)
     _assert_same(_shelf(tmp_path, Colours()).take(ALL), _expected(Colours()))
 
