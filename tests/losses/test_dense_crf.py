@@ -133,3 +133,11 @@ def test_the_mean_is_over_images() -> None:
     single = [float(dense_crf_loss(labels[i : i + 1], images[i : i + 1])) for i in range(4)]
     assert float(dense_crf_loss(labels, images)) == pytest.approx(np.mean(single), rel=1e-5)
     assert dense_crf_loss(labels.half(), images).dtype == torch.float32
+
+
+def test_the_framed_loss_is_that_of_the_field_at_224_pixels() -> None:
+    generator = torch.Generator().manual_seed(3)
+    soft = torch.rand(1, 2, 32, 32, generator=generator).softmax(dim=1)
+    images = torch.rand(1, 3, 32, 32, generator=generator) * 255
+    expected = dense_crf.dense_crf_loss(soft, images, sigma_xy=100 * 32 / 224) * (224 / 32) ** 4
+    torch.testing.assert_close(dense_crf.framed_crf_loss(soft, images), expected)

@@ -91,10 +91,10 @@ def test_terms_can_be_switched_off() -> None:
 
 def test_pixel_sizes_scale_with_the_frame() -> None:
     method = _fcam()
-    assert method.erosion == 3 and method.crf_sigma == pytest.approx(100 * 64 / 224)
+    assert method.erosion == 3
     large = FCAM()
     large.build(3, tuple("abc"), FCAM.HParams.from_dict({"backbone": "resnet_tiny"}), 224)
-    assert large.erosion == 11 and large.crf_factor == pytest.approx(1.2e-9)
+    assert large.erosion == 11
 
 
 def test_epochs_are_divided() -> None:
