@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wsol_bench.datasets.critters import Critters
-from wsol_bench.losses.dense_crf import dense_crf_loss, spread_by_grid, spread_exactly
+from wsol_bench.losses.dense_crf import dense_crf_loss, framed_crf_loss, spread_by_grid, spread_exactly
 
 
 def pictures(count: int, side: int) -> Tensor:
@@ -139,5 +139,5 @@ def test_the_framed_loss_is_that_of_the_field_at_224_pixels() -> None:
     generator = torch.Generator().manual_seed(3)
     soft = torch.rand(1, 2, 32, 32, generator=generator).softmax(dim=1)
     images = torch.rand(1, 3, 32, 32, generator=generator) * 255
-    expected = dense_crf.dense_crf_loss(soft, images, sigma_xy=100 * 32 / 224) * (224 / 32) ** 4
-    torch.testing.assert_close(dense_crf.framed_crf_loss(soft, images), expected)
+    expected = dense_crf_loss(soft, images, sigma_xy=100 * 32 / 224) * (224 / 32) ** 4
+    torch.testing.assert_close(framed_crf_loss(soft, images), expected)
