@@ -66,7 +66,12 @@ def table(options: argparse.Namespace) -> Iterator[str]:
     yield f"{dataset.frame} px; {sizes}."
     yield f"{platform.machine()}, {os.cpu_count()} cores, {name}, torch {torch.__version__}."
     yield ""
-    yield "Recipe of each method, one run; percent, test set. Seconds: training and recording, with what else ran."
+    yield "Recipe of each method, one run; percent, test set. Seconds: training and recording, with what else ran;"
+    yield "post-hoc methods record the classifier of CAM. For speed: " + "; ".join(
+        f"{name} with {', '.join(f'{key}={value}' for key, value in values.items())}"
+        for name, values in CHEAPER.items()
+        if name in options.methods
+    )
     yield ""
     yield "| method | epochs | ss BV-VT [95 %] | gt BV-VT | gt BT-TT | Top-1 Loc, ss | params M | MACs G | seconds |"
     yield "|---|---|---|---|---|---|---|---|---|"

@@ -68,9 +68,9 @@ class ClipTexts(nn.Module):
         """The image tower (:class:`~wsol_bench.models.clip_vit.ClipImageTower`)."""
         return self.frozen.network
 
-    def features(self, words: Sequence[str], template: str | None = None) -> Tensor:
-        """Returns unit features ``[N, d]`` of words in a template (default: the prompt); only before moving."""
-        return self._clip.text_features([(template or self._template).replace("{}", word.strip()) for word in words])
+    def features(self, words: Sequence[str]) -> Tensor:
+        """Returns unit features ``[N, d]`` of words in the prompt; only before moving."""
+        return self._clip.text_features([self._template.replace("{}", word.strip()) for word in words])
 
     def background(self, words: str) -> Tensor:
         """Returns unit features ``[b, d]`` of background words.

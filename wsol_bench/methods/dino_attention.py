@@ -34,8 +34,26 @@ class FrozenVitParams(HyperParams):
     views: int = hp(4, Fixed(), "fixed crops per training image, whose features are kept; 0: free crops, not kept")
 
 
-class LinearProbe(Method):
+class OnFrozenVit(Method):
+    """Base of methods on a frozen ViT: images are normalised as it wants them, and its answers are kept."""
+
+    hparams: Any
+    encoder: Any
+
+    @property
+    def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        stated: tuple[tuple[float, ...], tuple[float, ...]] = self.encoder.mean_std
+        return stated
+
+    @property
+    def views(self) -> int:
+        return int(self.hparams.views)
+
+
+class LinearProbe(OnFrozenVit):
     """Base of methods with a linear classifier on the frozen class tokens of a ViT."""
+
+    encoder: FrozenVit
 
     def build(self, num_classes: int, class_names: Sequence[str], hparams: Any, frame: int) -> None:
         self.hparams = hparams
@@ -44,14 +62,6 @@ class LinearProbe(Method):
         self.head = nn.Linear(CLASS_BLOCKS * self.encoder.width, num_classes)
         nn.init.normal_(self.head.weight, 0.0, 0.01)
         nn.init.zeros_(self.head.bias)
-
-    @property
-    def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return self.encoder.mean_std
-
-    @property
-    def views(self) -> int:
-        return int(self.hparams.views)
 
     def classify(self, images: Tensor) -> Tensor:
         """Returns the logits ``[B, C]`` of the probe."""

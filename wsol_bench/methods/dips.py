@@ -96,11 +96,6 @@ class DiPS(LinearProbe):
         self.head.requires_grad_(not self.localizing)
         self.localizer.requires_grad_(self.localizing)
 
-    @property
-    def views(self) -> int:
-        # The U-Net and the CRF loss are cheap beside the encoder, but crops as fresh as the seeds are better for both.
-        return int(self.hparams.views)
-
     def harvest(self) -> Mapping[str, FrozenFunction]:
         if not self.localizing:
             return {}

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from wsol_bench.errors import UsageError
 from wsol_bench.losses.partial_cross_entropy import partial_cross_entropy
 from wsol_bench.losses.pseudo_pixels import SeedRule, draw_seeds, otsu_region
-from wsol_bench.methods.base import Batch, Localization, Method
+from wsol_bench.methods.base import Batch, Localization
 from wsol_bench.methods.clip_params import AUTO, ClipParams, ClipTexts
-from wsol_bench.methods.dino_attention import FrozenVitParams
+from wsol_bench.methods.dino_attention import FrozenVitParams, OnFrozenVit
 from wsol_bench.methods.hparams import Choice, Fixed, LogUniform, hp
 from wsol_bench.models.clip_es import ClipEsMaps
 from wsol_bench.models.decoder import double_conv
@@ -38,7 +38,7 @@ PATCHES, ANCHOR = "patches", "anchor"
 _SMALL = 1e-6
 
 
-class TedLoc(Method):
+class TedLoc(OnFrozenVit):
     """Patch embeddings distilled from orthogonal text anchors."""
 
     title = "Text distillation for localization"
@@ -86,14 +86,6 @@ class TedLoc(Method):
         self.rule = SeedRule(
             hparams.positions, hparams.positions, hparams.foreground_share, hparams.background_share, dilate=1
         )
-
-    @property
-    def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return self.encoder.mean_std
-
-    @property
-    def views(self) -> int:
-        return int(self.hparams.views)
 
     def harvest(self) -> Mapping[str, FrozenFunction]:
         return {"teacher": self.teacher}

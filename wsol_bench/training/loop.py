@@ -112,7 +112,7 @@ def run_trial(
         device: CPU or GPU.
         keep_maps: also record maps at their own resolution.
         keep_answers: keep what frozen parts of the method say, in ``features/``, for later epochs and trials; without,
-            everything is computed again every time, with the same result.
+            everything is computed again every time.
         observer: receives progress.
 
     Returns:
