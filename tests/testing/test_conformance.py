@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -66,7 +67,8 @@ class Undocumented(Sound):
 class NumpySeeded(Sound):
     def build(self, *arguments: Any) -> None:
         super().build(*arguments)
-        nn.init.normal_(self.head.linear.weight, generator=torch.Generator().manual_seed(id(self) % 10**6))
+        drawn = int(np.random.default_rng().integers(2**31))
+        nn.init.normal_(self.head.linear.weight, generator=torch.Generator().manual_seed(drawn))
 
 
 class WrongStages(Sound):
