@@ -11,6 +11,7 @@ from PIL import Image
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.sources import load_boxes
+from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.datasets.packed import pack
 from wsol_bench.datasets.tiny_imagenet import TinyImageNet
 from wsol_bench.errors import DataError, FirewallError, UsageError
@@ -73,6 +74,17 @@ def test_small_classes_give_a_tenth_to_val(root: Path) -> None:
     assert set(val.ids) != {f"train/{wnid}/images/{wnid}_{i}.JPEG" for wnid in WNIDS for i in range(2)}
     for image_id, label in zip(train.ids, train.labels, strict=True):
         assert image_id.startswith(f"train/{sorted(WNIDS)[label]}/images/")
+
+
+def test_fewer_training_images_leave_val_and_test_as_they_are(root: Path) -> None:
+    whole, small = TinyImageNet(root), open_dataset("tiny-imagenet:train=5", root=root)
+    assert len(small.split("train").ids) == 5 * len(WNIDS)
+    assert set(small.split("train").ids) < set(whole.split("train").ids)
+    assert [small.split(name).ids for name in ("val", "test")] == [whole.split(name).ids for name in ("val", "test")]
+    assert small.version != whole.version
+    assert TinyImageNet(root, train=1000).version == whole.version
+    with pytest.raises(UsageError, match="train to be at least 1 but got 0"):
+        TinyImageNet(root, train=0)
 
 
 def test_unknown_split(root: Path) -> None:

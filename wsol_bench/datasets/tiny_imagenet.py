@@ -16,7 +16,7 @@ from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.image_ids import id_problem
 from wsol_bench.datasets.base import SPLITS, Dataset, Split
 from wsol_bench.datasets.images import decode_rgb, files_fingerprint, safe_join
-from wsol_bench.errors import DataError, unknown_choice
+from wsol_bench.errors import DataError, UsageError, unknown_choice
 
 SIDE = 64
 VAL_PER_CLASS = 50
@@ -33,7 +33,7 @@ class TinyImageNet(Dataset):
     Splits: the official val set becomes ``test`` (the official test set has no labels). Of the training images of each
     class, the 50 whose file names have the smallest SHA-256 become ``val``, so the choice is spread over the class,
     needs no seed, and does not depend on other classes; the rest is ``train``. A class with fewer than 100 training
-    images gives a tenth, at least one.
+    images gives a tenth, at least one. A smaller ``train`` keeps, of each class, the images that come next in that order.
 
     Labels are ranks in the sorted WordNet ids, class names the first synonym of ``words.txt``. Ids are paths under the
     root.
@@ -47,21 +47,25 @@ class TinyImageNet(Dataset):
 
     Args:
         root: the folder that holds ``wnids.txt``.
+        train: images per class in ``train``, at most; all by default. ``val`` and ``test`` stay whole.
 
     Raises:
         DataError: a folder or file of the layout is missing or malformed.
+        UsageError: ``train`` is not positive.
     """
 
     name: ClassVar[str] = "tiny-imagenet"
     frame = SIDE
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, train: int | None = None) -> None:
+        if train is not None and train < 1:
+            raise UsageError(f"Expected {self.name}:train to be at least 1 but got {train}.")
         root = Path(root)
         _check_layout(root)
         self.root: Path = root
         self._wnids = _read_wnids(root)
         self.class_names = _read_names(root, self._wnids)
-        self._splits = {"test": self._official_val()} | self._official_train()
+        self._splits = {"test": self._official_val()} | self._official_train(train)
         self.version = f"1-{self._digest()}"
         for wnid in self._wnids:
             firewall.protect(_train_boxes(root, wnid))
@@ -107,16 +111,17 @@ class TinyImageNet(Dataset):
             )
         return BoxSet.from_mapping({image_id: boxes[image_id] for image_id in ids}, dict.fromkeys(ids, (SIDE, SIDE)))
 
-    def _official_train(self) -> dict[str, Split]:
+    def _official_train(self, per_class: int | None) -> dict[str, Split]:
         ids: dict[str, list[str]] = {"train": [], "val": []}
         labels: dict[str, list[int]] = {"train": [], "val": []}
         for label, wnid in enumerate(self._wnids):
             files = _list_images(self.root / "train" / wnid / "images")
-            held_out = _held_out(files)
-            for file in files:
-                split = "val" if file in held_out else "train"
-                ids[split].append(f"train/{wnid}/images/{file}")
-                labels[split].append(label)
+            shuffled = sorted(files, key=lambda file: hashlib.sha256(file.encode()).digest())
+            count = VAL_PER_CLASS if len(files) >= SMALL_CLASS else max(1, len(files) // 10)
+            rest = shuffled[count:][:per_class]
+            for split, chosen in (("val", shuffled[:count]), ("train", rest)):
+                ids[split] += [f"train/{wnid}/images/{file}" for file in sorted(chosen)]
+                labels[split] += [label] * len(chosen)
         return {name: Split(name, tuple(ids[name]), np.array(labels[name], dtype=np.int64)) for name in ids}
 
     def _official_val(self) -> Split:
@@ -137,11 +142,6 @@ class TinyImageNet(Dataset):
             digest.update("\n".join(self._splits[name].ids).encode())
             digest.update(self._splits[name].labels.tobytes())
         return digest.hexdigest()[:8]
-
-
-def _held_out(files: list[str]) -> set[str]:
-    count = VAL_PER_CLASS if len(files) >= SMALL_CLASS else max(1, len(files) // 10)
-    return set(sorted(files, key=lambda file: hashlib.sha256(file.encode()).digest())[:count])
 
 
 def _check_layout(root: Path) -> None:
