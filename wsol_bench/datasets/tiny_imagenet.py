@@ -33,7 +33,7 @@ class TinyImageNet(Dataset):
     Splits: the official val set becomes ``test`` (the official test set has no labels). Of the training images of each
     class, the 50 whose file names have the smallest SHA-256 become ``val``, so the choice is spread over the class,
     needs no seed, and does not depend on other classes; the rest is ``train``. A class with fewer than 100 training
-    images gives a tenth, at least one. A smaller ``train`` keeps, of each class, the images that come next in that order.
+    images gives a tenth, at least one. With ``train`` a class keeps those images that come next in that order.
 
     Labels are ranks in the sorted WordNet ids, class names the first synonym of ``words.txt``. Ids are paths under the
     root.

@@ -17,7 +17,7 @@ from wsol_bench import __version__
 from wsol_bench.annotations import firewall
 from wsol_bench.atomic import refused, remove_unfinished
 from wsol_bench.datasets.packed import PackedSplit
-from wsol_bench.errors import DataError, PluginError, WsolBenchError
+from wsol_bench.errors import BusyError, DataError, PluginError
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR
 from wsol_bench.records.run_record import RunRecord, write_record
 from wsol_bench.training.config import TrialConfig
@@ -122,7 +122,8 @@ def run_trial(
         FirewallError: the method tried to read ground truth.
         PluginError: the method does not keep to its contract.
         RecordError: files of an earlier run are damaged.
-        WsolBenchError: another process is training this trial, or the workspace cannot be written.
+        BusyError: another process is training this trial.
+        WorkspaceError: the workspace cannot be written.
     """
     folder = TrialFolder.of(workspace, config)
     status = folder.status(config)
@@ -268,7 +269,7 @@ def _locked(folder: TrialFolder) -> Iterator[None]:
         folder.path.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise WsolBenchError(
+        raise BusyError(
             f"Expected trial {folder.path} to be free but another process is training it; fix: wait until it has "
             "finished, or stop it; the same command then goes on from there."
         ) from error
