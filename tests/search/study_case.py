@@ -7,7 +7,8 @@ from typing import Any
 
 from wsol_bench.search.plan import PlannedTrial, PlanRequest, enumerate_trials
 from wsol_bench.search.study_address import StudyAddress
-from wsol_bench.search.trial_store import StudySetting, TrialStore
+from wsol_bench.search.study_setting import StudySetting
+from wsol_bench.search.trial_store import TrialStore
 
 
 def planned(configs: int = 3, **request: Any) -> list[PlannedTrial]:

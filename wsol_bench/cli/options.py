@@ -64,6 +64,17 @@ Overrides = Annotated[
         help="Fix a hyper-parameter, as in --set lr=0.01; repeatable. See 'methods show'.",
     ),
 ]
+Study = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|URL",
+        envvar="WSOL_BENCH_STUDY",
+        show_envvar=False,
+        help="Keeps the trials' states: a journal file, or postgresql://USER:PASSWORD@HOST/DATABASE#NAME for workers "
+        "without a common disk. The environment variable WSOL_BENCH_STUDY keeps passwords out of sight.",
+        show_default="(WORKSPACE/studies/DATASET.journal)",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Processes for box proposals.", show_default="one per core"),

@@ -27,19 +27,40 @@ def sweep(
     keep_maps: Annotated[
         bool, typer.Option("--keep-maps", help="Also record maps at native resolution (masks need them).")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and how far it is; run nothing.")] = False,
+    study: options.Study = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Start so many workers.", show_default="work in this process"),
+    ] = None,
+    launcher: Annotated[str, typer.Option(metavar="NAME", help="Where workers run: local, ray or slurm.")] = "local",
+    launch_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of the launcher, as in partition=gpu; repeatable."),
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How often a trial is taken up again after its worker died.")
+    ] = 3,
+    grace: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Silence after which a worker counts as dead.")
+    ] = 60.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, how far it is and what it costs; run nothing.")
+    ] = False,
     json_: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train every planned configuration and record each epoch.
 
     The plan is fixed beforehand: configuration 0 of a method is its recipe, the others are drawn, and a longer plan
-    extends a shorter one. Stopped at any moment, the same command goes on with the epoch that was in progress.
+    extends a shorter one. Stopped at any moment, the same command goes on with the epoch that was in progress. Every
+    trial of the plan ends complete, diverged or failed; none is left out in silence.
 
     \b
     Examples:
       wsol-bench sweep --configs 8 --dry-run
       wsol-bench sweep --method cam --set backbone=resnet18 --epochs 20
+      wsol-bench sweep --method acol --configs 180 --workers 8
+      wsol-bench sweep --configs 180 --workers 40 --launcher slurm --launch-option partition=gpu --launch-option gpus=1
     """
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.search.plan import PlanRequest, enumerate_trials
@@ -48,26 +69,37 @@ def sweep(
     # From here on torch is needed, which takes seconds to import.
     from wsol_bench.report.plan_table import plan_rows, plan_table
     from wsol_bench.workflow.progress import Screen
-    from wsol_bench.workflow.sweep import plan_status, run_sweep
+    from wsol_bench.workflow.run_study import StudyRequest, run_study, study_status
+    from wsol_bench.workflow.sweep_cost import cost_lines, sweep_cost
     from wsol_bench.workflow.workspace import Workspace
 
     opened = open_dataset(dataset, root=root, metadata=metadata)
     trials = enumerate_trials(plan, dataset, opened.version)
     place = Workspace(workspace)
+    cost = None
     if dry_run:
-        outcomes = plan_status(trials, place)
+        outcomes = study_status(trials, place)
+        cost = sweep_cost(opened, outcomes)
     else:
+        request = StudyRequest(
+            dataset_spec=dataset,
+            root=root,
+            metadata=metadata,
+            study=study,
+            workers=workers,
+            launcher=launcher,
+            launch_options=pairs("--launch-option", launch_option),
+            device=device,
+            on_bad_image=on_bad_image,
+            keep_maps=keep_maps,
+            retries=retries,
+            grace=grace,
+        )
         with working():
-            outcomes = run_sweep(
-                opened,
-                trials,
-                place,
-                device=device,
-                on_bad_image=on_bad_image,
-                keep_maps=keep_maps,
-                screen=Screen(quiet=quiet),
-            )
+            outcomes = run_study(opened, trials, place, request, screen=Screen(quiet=quiet))
     if json_:
-        print_json({"trials": plan_rows(outcomes)})
-    else:
-        print_unwrapped(plan_table(outcomes))
+        print_json({"trials": plan_rows(outcomes)} | ({"cost": cost} if cost else {}))
+        return
+    print_unwrapped(plan_table(outcomes))
+    for line in cost_lines(cost or []):
+        typer.echo(line)

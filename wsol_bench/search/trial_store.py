@@ -10,14 +10,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from wsol_bench.errors import UnreachableError, UsageError, WorkspaceError
@@ -25,45 +25,12 @@ from wsol_bench.search.cells import Attempt, Cell, CellState, End, cells_of
 from wsol_bench.search.optuna_space import optuna_params
 from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.search.study_address import StudyAddress, masked
+from wsol_bench.search.study_setting import STUDY_FORMAT, StudySetting
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 _SETTING = "wsol_bench"
-_FORMAT = 1
-
-
-class StudySetting(BaseModel):
-    """What a worker must know beside the configuration of a trial.
-
-    Attributes:
-        dataset: as the user names it.
-        dataset_version: of its content.
-        root: folder of its files, or empty.
-        metadata: folder of its four-file metadata, or empty.
-        workspace: folder of the trials, as the machine that made the study sees it.
-        plugins: files of plug-ins.
-        on_bad_image: ``error`` or ``skip``.
-        keep_maps: whether maps are recorded too.
-        heartbeat: seconds between two signs of life of a worker.
-        grace: seconds without one after which a worker counts as dead.
-        max_deaths: workers that may die on a trial before it counts as failed.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: int = _FORMAT
-    dataset: str
-    dataset_version: str
-    root: str = ""
-    metadata: str = ""
-    workspace: str
-    plugins: tuple[str, ...] = ()
-    on_bad_image: str = "error"
-    keep_maps: bool = False
-    heartbeat: float = Field(default=10.0, gt=0)
-    grace: float = Field(default=60.0, gt=0)
-    max_deaths: int = Field(default=3, ge=0)
 
 
 @dataclass
@@ -183,12 +150,11 @@ class TrialStore:
         for study in self._studies().values():
             setting = self._setting(study)
             with _talking_to(self.address):
-                self._free_the_dead(study, setting)
-                for cell in self._cells_of(study, setting.max_deaths):
+                for cell in self._cells_without_the_dead(study, setting):
                     if wanted is not None and cell.trial.config.trial_id not in wanted:
                         continue
                     if cell.state == CellState.WAITING and self._take(cell.attempt, worker):
-                        return cell.attempt
+                        return replace(cell.attempt, state=TrialState.RUNNING, worker=worker)
         return None
 
     def beat(self, attempt: Attempt, number: int, progress: Mapping[str, Any]) -> bool:
@@ -266,10 +232,10 @@ class TrialStore:
                 f"Expected {self.address.masked} to hold a study of this version of wsol-bench but got another one; "
                 "fix: another --study."
             ) from error
-        if setting.format != _FORMAT:
+        if setting.format != STUDY_FORMAT:
             raise WorkspaceError(
-                f"Expected a study of format {_FORMAT} at {self.address.masked} but got {setting.format}; fix: another "
-                "--study, or the version of wsol-bench that made it."
+                f"Expected a study of format {STUDY_FORMAT} at {self.address.masked} but got {setting.format}; fix: "
+                "another --study, or the version of wsol-bench that made it."
             )
         return setting
 
@@ -315,22 +281,26 @@ class TrialStore:
             self.storage.set_trial_user_attr(attempt.key, "worker", worker)
         return not lost
 
-    def _free_the_dead(self, study: int, setting: StudySetting) -> None:
-        """Ends attempts without signs of life, and makes the attempts that have to follow.
+    def _cells_without_the_dead(self, study: int, setting: StudySetting) -> list[Cell]:
+        """Ends attempts without signs of life, makes the attempts that have to follow, and returns the cells then."""
+        cells = self._cells_of(study, setting.max_deaths)
+        silent = [cell for cell in cells if cell.state == CellState.RUNNING and self._is_silent(cell.attempt, setting)]
+        for cell in silent:
+            self.give_up(cell.attempt, End.DIED)
+        if silent:
+            cells = self._cells_of(study, setting.max_deaths)
+        to_be_renewed = [cell.attempt for cell in cells if cell.to_be_renewed]
+        for attempt in to_be_renewed:
+            self._renew(study, attempt, deaths=attempt.deaths + (attempt.end == End.DIED))
+        return self._cells_of(study, setting.max_deaths) if to_be_renewed else cells
 
-        Silence is measured with the clock of who listens, from when it first heard: clocks of machines differ.
-        """
-        for cell in self._cells_of(study, setting.max_deaths):
-            attempt = cell.attempt
-            if cell.state == CellState.RUNNING:
-                beat, since = self._last_signs.get(attempt.key, (-1, 0.0))
-                if beat != attempt.beat:
-                    self._last_signs[attempt.key] = (attempt.beat, self.clock())
-                elif self.clock() - since > setting.grace:
-                    self.give_up(attempt, End.DIED)
-        for cell in self._cells_of(study, setting.max_deaths):
-            if cell.to_be_renewed:
-                self._renew(study, cell.attempt, deaths=cell.attempt.deaths + (cell.attempt.end == End.DIED))
+    def _is_silent(self, attempt: Attempt, setting: StudySetting) -> bool:
+        """Measures silence with the clock of who listens, from when it first heard: clocks of machines differ."""
+        beat, since = self._last_signs.get(attempt.key, (-1, 0.0))
+        if beat != attempt.beat:
+            self._last_signs[attempt.key] = (attempt.beat, self.clock())
+            return False
+        return self.clock() - since > setting.grace
 
 
 @contextmanager

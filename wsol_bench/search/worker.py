@@ -15,7 +15,8 @@ from wsol_bench.errors import BusyError, UnreachableError, WorkspaceError, WsolB
 from wsol_bench.search.cells import Attempt, End
 from wsol_bench.search.lease import Lease, LeaseLostError
 from wsol_bench.search.plan import PlannedTrial
-from wsol_bench.search.trial_store import StudySetting, TrialStore
+from wsol_bench.search.study_setting import StudySetting
+from wsol_bench.search.trial_store import TrialStore
 
 T = TypeVar("T")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
@@ -24,13 +25,14 @@ class TrialOutcome:
     Attributes:
         trial: the cell of the plan.
         folder: where its files lie.
-        status: ``complete`` or ``diverged`` when it ran; ``missing`` or ``partial`` in a dry run.
+        status: ``complete`` or ``diverged`` when it ran; ``missing`` or ``partial`` in a dry run; ``failed`` when a
+            study says so.
         epochs: finished epochs that can be selected.
     """
 
     trial: PlannedTrial
     folder: TrialFolder
-    status: Status
+    status: Status | Literal["failed"]
     epochs: tuple[int, ...]
 
 
