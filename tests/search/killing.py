@@ -45,7 +45,8 @@ def sweep_while_killing(
                 victim.kill()
             workers = [one if one.poll() is None else start() for one in workers]
         for one in workers:
-            assert one.wait(60) == 0
+            # The last victim may not have been replaced any more.
+            assert one.wait(60) in (0, -9)
     finally:
         for one in workers:
             one.kill()

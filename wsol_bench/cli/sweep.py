@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,6 +38,14 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Of the launcher, as in partition=gpu; repeatable."),
     ] = None,
+    sampler: Annotated[
+        Literal["plan", "tpe", "random"],
+        typer.Option(
+            metavar="NAME",
+            help="What chooses the configurations: the plan, or a sampler of Optuna that learns from the class "
+            "accuracy of earlier trials (tpe, random), which is another protocol and has a study of its own.",
+        ),
+    ] = "plan",
     retries: Annotated[
         int, typer.Option(min=0, metavar="N", help="How often a trial is taken up again after its worker died.")
     ] = 3,
@@ -68,12 +77,17 @@ def sweep(
     plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
     # From here on torch is needed, which takes seconds to import.
     from wsol_bench.report.plan_table import plan_rows, plan_table
+    from wsol_bench.search.study_setting import SearchSetting
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.run_study import StudyRequest, run_study, study_status
     from wsol_bench.workflow.sweep_cost import cost_lines, sweep_cost
     from wsol_bench.workflow.workspace import Workspace
 
     opened = open_dataset(dataset, root=root, metadata=metadata)
+    search = None
+    if sampler != "plan":
+        search = SearchSetting(sampler=sampler, configs=configs, seed=hparam_seed, fixed=tuple(plan.overrides or ()))
+        plan = replace(plan, configs=1, seeds=1)
     trials = enumerate_trials(plan, dataset, opened.version)
     place = Workspace(workspace)
     cost = None
@@ -94,6 +108,7 @@ def sweep(
             keep_maps=keep_maps,
             retries=retries,
             grace=grace,
+            search=search,
         )
         with working():
             outcomes = run_study(opened, trials, place, request, screen=Screen(quiet=quiet))

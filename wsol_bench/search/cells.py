@@ -58,6 +58,7 @@ class Attempt:
         progress: what the worker last said: ``epoch``, ``epochs``, ``loss``, ``val_top1``, ...
         end: why it ended without a result.
         message: of the error that ended it.
+        value: what it reached: the best top-1 accuracy on val of any epoch, in percent; None without a result.
         diverged: the result ends early because numbers were no longer finite.
         started: local time at which a worker took it.
         ended: local time of its end.
@@ -74,6 +75,7 @@ class Attempt:
     progress: Mapping[str, Any]
     end: End | None
     message: str
+    value: float | None
     diverged: bool
     started: datetime | None
     ended: datetime | None
@@ -103,6 +105,7 @@ class Attempt:
             progress=attributes.get("progress", {}),
             end=None if end is None else End(end),
             message=attributes.get("message", ""),
+            value=frozen.value if frozen.state == TrialState.COMPLETE else None,
             diverged=bool(attributes.get("diverged", False)),
             started=frozen.datetime_start,
             ended=frozen.datetime_complete,

@@ -143,10 +143,8 @@ def enumerate_trials(request: PlanRequest, dataset: str, dataset_version: str) -
         overrides = _typed_overrides(request.overrides or {}, (shared, own))
         plan = MethodOnDataset.of(name, dataset, str(overrides.get("backbone", "")) or None)
         for index in range(request.configs):
-            values = {one.name: one.value for one in plan.parameters}
-            if index:
-                values |= _drawn(plan, overrides, request.hparam_seed, index, name)
-            values |= overrides
+            drawn = _drawn(plan, overrides, request.hparam_seed, index, name) if index else {}
+            values = {one.name: one.value for one in plan.parameters} | drawn | overrides
             for seed in range(request.seeds):
                 config = TrialConfig(
                     method=name,
@@ -160,6 +158,24 @@ def enumerate_trials(request: PlanRequest, dataset: str, dataset_version: str) -
                 )
                 trials.append(PlannedTrial(index, config))
     return trials
+
+
+def drawn_by_others(recipe: PlannedTrial, index: int, values: Mapping[str, Value]) -> PlannedTrial:
+    """Returns a trial whose searched parameters somebody else has chosen.
+
+    Args:
+        recipe: configuration 0 of the method.
+        index: number of the new configuration.
+        values: what to change, as the plan would draw it.
+
+    Raises:
+        UsageError: a parameter is unknown or its value does not fit.
+    """
+    config = recipe.config
+    groups = _groups(config.method)
+    changed = {**config.summary(), **{key: checked_value(key, value, groups) for key, value in values.items()}}
+    shared, own = (_part(group, changed) for group in groups)
+    return PlannedTrial(index, config.model_copy(update={"optimizer": shared, "hparams": own}))
 
 
 def _groups(method: str) -> _Groups:

@@ -8,6 +8,24 @@ STUDY_FORMAT = 1
 """Raised when what a study keeps changes; other formats are refused."""
 
 
+class SearchSetting(BaseModel):
+    """How a search chooses configurations, where they are not planned beforehand.
+
+    Attributes:
+        sampler: name of a sampler.
+        configs: how many configurations each method gets.
+        seed: of the search.
+        fixed: parameters that the user has set; they are not searched.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sampler: str
+    configs: int = Field(gt=0)
+    seed: int = 0
+    fixed: tuple[str, ...] = ()
+
+
 class StudySetting(BaseModel):
     """How the trials of a study are run.
 
@@ -24,6 +42,7 @@ class StudySetting(BaseModel):
         heartbeat: seconds between two signs of life of a worker.
         grace: seconds without one after which a worker counts as dead.
         max_deaths: workers that may die on a trial before it counts as failed.
+        search: what chooses the configurations; None when they are planned beforehand.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,3 +59,4 @@ class StudySetting(BaseModel):
     heartbeat: float = Field(default=10.0, gt=0)
     grace: float = Field(default=60.0, gt=0)
     max_deaths: int = Field(default=3, ge=0)
+    search: SearchSetting | None = None

@@ -95,7 +95,7 @@ class TrialStore:
                 for complete have lost them and are run again.
 
         Raises:
-            UsageError: the study has another dataset.
+            UsageError: the study has another dataset, or its configurations are chosen in another way.
             WorkspaceError: the place cannot be written.
         """
         whole = set(finished)
@@ -109,11 +109,16 @@ class TrialStore:
                     f"Expected the study {self.address.masked} to have the dataset '{setting.dataset}' but it has "
                     f"'{before.dataset}'; fix: another --study."
                 )
+            if _chosen_by(before) != _chosen_by(setting):
+                raise UsageError(
+                    f"Expected the configurations of the study {self.address.masked} to be chosen by "
+                    f"'{_chosen_by(setting)}' but they are by '{_chosen_by(before)}'; fix: another --study."
+                )
         with _talking_to(self.address):
             for method, planned in by_method.items():
                 study = self._study_of(method)
                 self.storage.set_study_user_attr(study, _SETTING, setting.model_dump(mode="json"))
-                known = {cell.trial.config.trial_id: cell for cell in self._cells_of(study, setting.max_deaths)}
+                known = {cell.trial.config.trial_id: cell for cell in self._cells_of(study, setting)}
                 for trial in planned:
                     cell = known.get(trial.config.trial_id)
                     if cell is None:
@@ -122,6 +127,11 @@ class TrialStore:
                     lost = cell.state in (CellState.COMPLETE, CellState.DIVERGED)
                     if cell.state == CellState.FAILED or (lost and trial.config.trial_id not in whole):
                         self._renew(study, cell.attempt, deaths=0)
+
+    def add(self, trial: PlannedTrial) -> None:
+        """Adds a trial to the study of its method, which is there already."""
+        with _talking_to(self.address):
+            self._create(self._study_of(trial.config.method), trial)
 
     def cells(self, only: Iterable[str] | None = None) -> list[Cell]:
         """Returns where every trial stands, by method and in the order of the plan.
@@ -134,7 +144,7 @@ class TrialStore:
         for study in self._studies().values():
             setting = self._setting(study)
             with _talking_to(self.address):
-                found += self._cells_of(study, setting.max_deaths)
+                found += self._cells_of(study, setting)
         return [cell for cell in found if wanted is None or cell.trial.config.trial_id in wanted]
 
     def claim(self, worker: str, only: Iterable[str] | None = None) -> Attempt | None:
@@ -239,7 +249,7 @@ class TrialStore:
             )
         return setting
 
-    def _cells_of(self, study: int, max_deaths: int) -> list[Cell]:
+    def _cells_of(self, study: int, setting: StudySetting) -> list[Cell]:
         try:
             attempts = [Attempt.of(frozen) for frozen in self.storage.get_all_trials(study, deepcopy=False)]
         except (KeyError, ValidationError, ValueError) as error:
@@ -247,7 +257,9 @@ class TrialStore:
                 f"Expected the study {self.address.masked} to hold trials of 'wsol-bench sweep' only but got another "
                 f"one ({error}); fix: another --study."
             ) from error
-        return cells_of(attempts, max_deaths)
+        cells = cells_of(attempts, setting.max_deaths)
+        # Several workers may propose the last configuration of a search; the first one counts.
+        return cells if setting.search is None else cells[: setting.search.configs]
 
     def _create(self, study: int, trial: PlannedTrial) -> None:
         params, distributions = optuna_params(trial.config)
@@ -283,16 +295,16 @@ class TrialStore:
 
     def _cells_without_the_dead(self, study: int, setting: StudySetting) -> list[Cell]:
         """Ends attempts without signs of life, makes the attempts that have to follow, and returns the cells then."""
-        cells = self._cells_of(study, setting.max_deaths)
+        cells = self._cells_of(study, setting)
         silent = [cell for cell in cells if cell.state == CellState.RUNNING and self._is_silent(cell.attempt, setting)]
         for cell in silent:
             self.give_up(cell.attempt, End.DIED)
         if silent:
-            cells = self._cells_of(study, setting.max_deaths)
+            cells = self._cells_of(study, setting)
         to_be_renewed = [cell.attempt for cell in cells if cell.to_be_renewed]
         for attempt in to_be_renewed:
             self._renew(study, attempt, deaths=attempt.deaths + (attempt.end == End.DIED))
-        return self._cells_of(study, setting.max_deaths) if to_be_renewed else cells
+        return self._cells_of(study, setting) if to_be_renewed else cells
 
     def _is_silent(self, attempt: Attempt, setting: StudySetting) -> bool:
         """Measures silence with the clock of who listens, from when it first heard: clocks of machines differ."""
@@ -301,6 +313,10 @@ class TrialStore:
             self._last_signs[attempt.key] = (attempt.beat, self.clock())
             return False
         return self.clock() - since > setting.grace
+
+
+def _chosen_by(setting: StudySetting) -> str:
+    return "plan" if setting.search is None else setting.search.sampler
 
 
 @contextmanager

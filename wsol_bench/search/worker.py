@@ -15,6 +15,7 @@ from wsol_bench.errors import BusyError, UnreachableError, WorkspaceError, WsolB
 from wsol_bench.search.cells import Attempt, End
 from wsol_bench.search.lease import Lease, LeaseLostError
 from wsol_bench.search.plan import PlannedTrial
+from wsol_bench.search.samplers import extend
 from wsol_bench.search.study_setting import StudySetting
 from wsol_bench.search.trial_store import TrialStore
 
@@ -79,6 +80,8 @@ class Worker:
         waiting = False
         while True:
             attempt = self._patiently(lambda: self.store.claim(self.name, self.only))
+            if attempt is None and setting.search is not None and self._patiently(lambda: extend(self.store)):
+                continue
             if attempt is not None:
                 waiting = False
                 completed += self._run(attempt, setting)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from wsol_bench.errors import WorkspaceError
 from wsol_bench.report.study_table import study_screen, summary_line
-from wsol_bench.search.cells import Cell, CellState
+from wsol_bench.search.cells import CellState
 from wsol_bench.search.launchers.base import Launcher
 from wsol_bench.search.trial_store import TrialStore
 from wsol_bench.workflow.progress import Screen
@@ -21,14 +21,21 @@ _END_SECONDS = 5.0
 
 
 def run_workers(
-    store: TrialStore, launcher: Launcher, count: int, *, only: Collection[str] | None = None, screen: Screen
-) -> list[Cell]:
-    """Keeps ``count`` workers running until every trial is finished or failed; returns where the trials stand.
+    store: TrialStore,
+    launcher: Launcher,
+    count: int,
+    *,
+    finished: Callable[[], bool],
+    only: Collection[str] | None = None,
+    screen: Screen,
+) -> None:
+    """Keeps ``count`` workers running until every trial is finished or failed.
 
     Args:
         store: the study.
         launcher: starts the workers; stopped when this returns.
         count: how many.
+        finished: tells whether nothing is left to do.
         only: ids of the trials to wait for; all by default.
         screen: shows the study.
 
@@ -57,11 +64,11 @@ def run_workers(
                     last_line, last_shown = line, time.monotonic()
                     if not screen.console.is_terminal:
                         screen.say(line)
-                unfinished = sum(not cell.finished for cell in cells)
-                if not unfinished:
+                if finished():
                     _wait_for_the_end(launcher)
-                    return cells
-                missing = min(count, unfinished) - launcher.alive()
+                    return
+                waiting = sum(not cell.finished for cell in cells) if only is not None else count
+                missing = min(count, waiting) - launcher.alive()
                 if missing > 0:
                     launcher.start(missing)
                 time.sleep(_INTERVAL)

@@ -13,7 +13,7 @@ from wsol_bench.registry import LAUNCHERS, plugin_files
 from wsol_bench.search.cells import Cell, CellState
 from wsol_bench.search.launchers.base import WorkerCommand
 from wsol_bench.search.plan import PlannedTrial
-from wsol_bench.search.study_setting import StudySetting
+from wsol_bench.search.study_setting import SearchSetting, StudySetting
 from wsol_bench.search.trial_store import TrialStore
 from wsol_bench.search.worker import Worker
 from wsol_bench.workflow.launch import run_workers
@@ -43,6 +43,7 @@ class StudyRequest:
         keep_maps: also record maps at native resolution.
         retries: how often a trial is taken up again after its worker died.
         grace: seconds of silence after which a worker counts as dead.
+        search: what chooses the configurations; None when they are planned beforehand.
     """
 
     dataset_spec: str
@@ -57,6 +58,7 @@ class StudyRequest:
     keep_maps: bool = False
     retries: int = 3
     grace: float = 60.0
+    search: SearchSetting | None = None
 
 
 def run_study(
@@ -64,18 +66,20 @@ def run_study(
 ) -> list[TrialOutcome]:
     """Runs what a plan is missing and returns the outcome of every trial.
 
-    Trials of the study that are not part of this plan are left alone.
+    Trials of the study that are not part of this plan are left alone. A search has a study of its own, which begins
+    with the given trials and grows.
 
     Raises:
         TrialsFailedError: some trials failed; all others are finished.
         UsageError: the study has another dataset, or the launcher cannot be used.
         WorkspaceError: the workspace or the study cannot be written.
     """
-    store = TrialStore.open(study_address(request.study, workspace, request.dataset_spec))
+    name = request.dataset_spec if request.search is None else f"{request.dataset_spec}+{request.search.sampler}"
+    store = TrialStore.open(study_address(request.study, workspace, name))
     register(store, trials, _setting(dataset, workspace, request))
-    only = {trial.config.trial_id for trial in trials}
+    only = {trial.config.trial_id for trial in trials} if request.search is None else None
     screen.say(f"study {store.address.masked}; 'wsol-bench status' shows it, 'wsol-bench worker' helps.")
-    if any(not cell.finished for cell in store.cells(only)):
+    if not _all_finished(store, only, request.search):
         if request.workers is None:
             runner = TrialRunner(store.setting(), workspace, request.device, screen, bars=True, dataset=dataset)
             runner.prepare()
@@ -83,6 +87,8 @@ def run_study(
         else:
             _launch(store, workspace, request, only, screen)
     cells = {cell.trial.config.trial_id: cell for cell in store.cells(only)}
+    if only is None:
+        trials = [cell.trial for cell in cells.values()]
     failed = [cell for cell in cells.values() if cell.state == CellState.FAILED]
     if failed:
         raise TrialsFailedError(failed, len(cells), workspace)
@@ -125,6 +131,13 @@ class TrialsFailedError(WsolBenchError):
         )
 
 
+def _all_finished(store: TrialStore, only: set[str] | None, search: SearchSetting | None) -> bool:
+    cells = store.cells(only)
+    methods = {cell.trial.config.method for cell in cells}
+    whole = search is None or len(cells) == search.configs * len(methods)
+    return whole and all(cell.finished for cell in cells)
+
+
 def _setting(dataset: Dataset, workspace: Workspace, request: StudyRequest) -> StudySetting:
     def absolute(path: Path | None) -> str:
         return "" if path is None else str(path.expanduser().resolve())
@@ -141,11 +154,21 @@ def _setting(dataset: Dataset, workspace: Workspace, request: StudyRequest) -> S
         heartbeat=request.grace / _BEATS_PER_GRACE,
         grace=request.grace,
         max_deaths=request.retries,
+        search=request.search,
     )
 
 
-def _launch(store: TrialStore, workspace: Workspace, request: StudyRequest, only: set[str], screen: Screen) -> None:
+def _launch(
+    store: TrialStore, workspace: Workspace, request: StudyRequest, only: set[str] | None, screen: Screen
+) -> None:
     logs = workspace.studies / f"{store.address.name}-workers"
     command = WorkerCommand(store.address, ["--device", request.device], logs.resolve())
     launcher = LAUNCHERS.get(request.launcher)(command, request.launch_options)
-    run_workers(store, launcher, request.workers or 1, only=only, screen=screen)
+    run_workers(
+        store,
+        launcher,
+        request.workers or 1,
+        finished=lambda: _all_finished(store, only, request.search),
+        only=only,
+        screen=screen,
+    )
