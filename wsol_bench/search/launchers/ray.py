@@ -52,7 +52,7 @@ class RayLauncher(Launcher):
         self._tasks: dict[str, Any] = {}
 
     def start(self, count: int) -> None:
-        """Submits tasks; a task that Ray starts again has the same name, so its worker adds digits to it."""
+        """Submits tasks; a task that Ray starts again elsewhere keeps its name."""
         for _ in range(count):
             name = worker_name_of(len(self._tasks))
             self._tasks[name] = self._task.remote(
