@@ -134,7 +134,7 @@ def test_signs_of_life_keep_a_trial(store: TrialStore) -> None:
         assert store.claim("d") is None
         advance(store, 40)
         assert all(attempt is not None and store.beat(attempt, beat, {"epoch": beat}) for attempt in attempts)
-    assert [cell.attempt.progress for cell in store.cells()] == [{"epoch": 9}] * 3
+    assert [cell.attempt.progress for cell in store.cells()] == [{"epoch": 9, "beat": 9}] * 3
 
 
 def test_silence_is_measured_from_when_one_first_listened(store: TrialStore, tmp_path: Path) -> None:

@@ -101,11 +101,28 @@ def test_signs_of_life_go_on_while_a_trial_runs(store: TrialStore, tmp_path: Pat
             claimed = other.claim("greedy", only={trial.config.trial_id})
             assert claimed is None
             time.sleep(0.05)
-        assert other.cells()[trial.index].attempt.progress == {"epoch": 7}
+        assert other.cells()[trial.index].attempt.progress["epoch"] == 7
         return DONE
 
     Worker(store, run, only={planned(3)[0].config.trial_id}).work()
     assert states(store)[0] == "complete"
+
+
+def test_news_can_be_passed_on_at_once(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.register(planned(1), setting(tmp_path, heartbeat=60.0, grace=600.0))
+
+    def run(trial: PlannedTrial, lease: Lease) -> Result:
+        until = time.monotonic() + 10
+        while store.cells()[0].attempt.beat < 1 and time.monotonic() < until:
+            time.sleep(0.01)
+        lease.report({"epoch": 1}, at_once=True)
+        while store.cells()[0].attempt.beat < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert store.cells()[0].attempt.progress == {"epoch": 1, "beat": 2}
+        return DONE
+
+    assert Worker(store, run).work() == 1
 
 
 def test_whoever_was_silent_for_too_long_stops_and_its_result_counts_once(store: TrialStore, tmp_path: Path) -> None:

@@ -32,9 +32,8 @@ def test_a_sweep_survives_the_loss_of_a_node(dataset: Dataset, tmp_path: Path, m
     ray = pytest.importorskip("ray")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    cluster = cluster_utils.Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **NODE}
-    )
+    head = {"num_cpus": 1, "include_dashboard": False, **NODE}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     doomed = cluster.add_node(num_cpus=1, **NODE)
     ray.init(address=cluster.address, log_to_driver=False)
     lost: list[Any] = []

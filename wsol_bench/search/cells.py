@@ -89,6 +89,7 @@ class Attempt:
         """
         attributes = frozen.user_attrs
         config = TrialConfig.model_validate(attributes["config"])
+        progress = attributes.get("progress", {})
         end = attributes.get("end")
         if frozen.state == TrialState.FAIL and end is None:
             # Somebody else, such as Optuna's own command line, gave it up.
@@ -101,8 +102,8 @@ class Attempt:
             deaths=int(attributes["deaths"]),
             state=frozen.state,
             worker=attributes.get("worker", ""),
-            beat=int(attributes.get("beat", 0)),
-            progress=attributes.get("progress", {}),
+            beat=int(progress.get("beat", 0)),
+            progress=progress,
             end=None if end is None else End(end),
             message=attributes.get("message", ""),
             value=frozen.value if frozen.state == TrialState.COMPLETE else None,

@@ -31,6 +31,7 @@ class Lease:
         self._heartbeat = heartbeat
         self._progress: dict[str, Any] = {}
         self._stop = threading.Event()
+        self._due = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -42,10 +43,15 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        self._due.set()
         self._thread.join()
 
-    def report(self, progress: Mapping[str, Any]) -> None:
+    def report(self, progress: Mapping[str, Any], *, at_once: bool = False) -> None:
         """Goes with the next sign of life.
+
+        Args:
+            progress: plain values; those reported earlier under other names are kept.
+            at_once: give a sign now.
 
         Raises:
             LeaseLostError: somebody else has the trial.
@@ -53,6 +59,8 @@ class Lease:
         if self._lost.is_set():
             raise LeaseLostError(self.attempt.trial.label)
         self._progress.update(progress)
+        if at_once:
+            self._due.set()
 
     def _beat(self) -> None:
         number = 0
@@ -66,5 +74,7 @@ class Lease:
                 # The disk may be full or the database down for a while; if that lasts, the others say so by taking
                 # the trial, and the end of the training says so too.
                 pass
-            if self._stop.wait(self._heartbeat):
+            self._due.wait(self._heartbeat)
+            self._due.clear()
+            if self._stop.is_set():
                 return

@@ -56,7 +56,7 @@ class StudySetting(BaseModel):
     plugins: tuple[str, ...] = ()
     on_bad_image: str = "error"
     keep_maps: bool = False
-    heartbeat: float = Field(default=10.0, gt=0)
+    heartbeat: float = Field(default=5.0, gt=0)
     grace: float = Field(default=60.0, gt=0)
     max_deaths: int = Field(default=3, ge=0)
     search: SearchSetting | None = None

@@ -170,8 +170,7 @@ class TrialStore:
     def beat(self, attempt: Attempt, number: int, progress: Mapping[str, Any]) -> bool:
         """Gives a sign of life; returns False when the attempt was given to somebody else."""
         with _talking_to(self.address), _if_unfinished() as lost:
-            self.storage.set_trial_user_attr(attempt.key, "progress", dict(progress))
-            self.storage.set_trial_user_attr(attempt.key, "beat", number)
+            self.storage.set_trial_user_attr(attempt.key, "progress", {**progress, "beat": number})
         return not lost
 
     def complete(self, attempt: Attempt, values: Mapping[int, float], *, diverged: bool) -> bool:

@@ -22,7 +22,7 @@ from wsol_bench.workflow.study import TrialRunner, register, study_address
 from wsol_bench.workflow.sweep import TrialOutcome, plan_status
 from wsol_bench.workflow.workspace import Workspace
 
-_BEATS_PER_GRACE = 6
+_BEATS_PER_GRACE = 12
 _SHOWN_FAILURES = 5
 
 

@@ -130,7 +130,13 @@ class TrialRunner:
         data, place = self._ready
         bar: Any = self.screen.training(trial, f"{trial.label} on {trial.config.dataset}") if self.bars else None
         with bar or nullcontext() as shown:
-            observer = ProgressReport(trial.config.epochs, log, lease.report, place, [shown] if shown else [])
+            observer = ProgressReport(
+                trial.config.epochs,
+                log,
+                lambda progress, at_once: lease.report(progress, at_once=at_once),
+                place,
+                [shown] if shown else [],
+            )
             return run_trial(
                 trial.config, data, self.workspace.root, device=place, keep_maps=self.setting.keep_maps,
                 observer=observer,

@@ -46,7 +46,7 @@ class ProgressReport:
         epochs: budget of the trial.
         log: of the trial.
         report: takes ``epoch``, ``epochs``, ``step``, ``steps``, ``loss``, ``val_top1``, ``seconds_per_epoch`` and
-            ``gpu_mb``; raises when the trial is no longer this worker's.
+            ``gpu_mb``, and whether to pass them on at once; raises when the trial is no longer this worker's.
         device: whose memory is reported.
         others: observers that are told the same.
     """
@@ -55,7 +55,7 @@ class ProgressReport:
         self,
         epochs: int,
         log: TrialLog,
-        report: Callable[[dict[str, Any]], None],
+        report: Callable[[dict[str, Any], bool], None],
         device: torch.device,
         others: Sequence[TrainingObserver] = (),
     ) -> None:
@@ -64,11 +64,11 @@ class ProgressReport:
         self._device = device
         self._others = others
         self._since = time.monotonic()
-        report({"epoch": 0, "epochs": epochs})
+        report({"epoch": 0, "epochs": epochs}, False)
 
     def on_step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """Reports the step."""
-        self._report({"epoch": epoch, "step": step, "steps": steps, "loss": loss})
+        self._report({"epoch": epoch, "step": step, "steps": steps, "loss": loss}, False)
         for other in self._others:
             other.on_step(epoch, step, steps, loss)
 
@@ -86,7 +86,7 @@ class ProgressReport:
             f"epoch {summary['epoch']}: {loss}lr {summary['lr']:.3g}, val top-1 {summary['val_top1']:.1f} %, "
             f"{seconds:.1f} s"
         )
-        self._report(progress)
+        self._report(progress, True)
         for other in self._others:
             other.on_epoch(summary)
 
