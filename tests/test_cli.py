@@ -229,7 +229,7 @@ def test_ctrl_c_ends_with_a_word_of_comfort(capsys: Output, monkeypatch: pytest.
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wsol_bench.workflow.sweep.run_sweep", interrupted)
+    monkeypatch.setattr("wsol_bench.workflow.run_study.run_study", interrupted)
     assert main(["sweep"]) == 130
     printed = capsys.readouterr()
     assert printed.out == "" and "the same command goes on from there" in printed.err

@@ -19,14 +19,14 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show every change; Ctrl-C ends it.")] = False,
     json_: options.AsJson = False,
 ) -> None:
-    """Show how far a sweep is: what runs where, what failed and why, how long it still takes.
+    """Show how far a sweep is.
 
-    Looking changes nothing: workers and launchers go on without it.
+    What runs where, what failed and why, and how long the rest takes. Looking changes nothing.
 
     \b
     Examples:
       wsol-bench status
-      wsol-bench status --study /shared/wsol_workspace/studies/cub.journal --watch
+      wsol-bench status --study /shared/studies/cub.journal --watch
     """
     from wsol_bench.errors import UsageError
     from wsol_bench.report.study_table import study_rows, study_screen

@@ -69,7 +69,7 @@ def sweep(
       wsol-bench sweep --configs 8 --dry-run
       wsol-bench sweep --method cam --set backbone=resnet18 --epochs 20
       wsol-bench sweep --method acol --configs 180 --workers 8
-      wsol-bench sweep --configs 180 --workers 40 --launcher slurm --launch-option partition=gpu --launch-option gpus=1
+      wsol-bench sweep --workers 40 --launcher slurm --launch-option gpus=1
     """
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.search.plan import PlanRequest, enumerate_trials

@@ -51,8 +51,8 @@ def worker(
 
     \b
     Examples:
-      wsol-bench worker --study /shared/wsol_workspace/studies/cub.journal --root /data/CUB_200_2011
-      WSOL_BENCH_STUDY='postgresql://me:secret@db/sweeps#cub' wsol-bench worker --device cuda:1
+      wsol-bench worker --study /shared/studies/cub.journal --root /data/CUB
+      WSOL_BENCH_STUDY='postgresql://me:secret@db/sweeps#cub' wsol-bench worker
     """
     if study is None:
         raise UsageError("Expected --study FILE|URL, as 'wsol-bench sweep' prints it, but got none.")

@@ -60,6 +60,10 @@ class StudyRequest:
     grace: float = 60.0
     search: SearchSetting | None = None
 
+    def __post_init__(self) -> None:
+        # An unknown launcher is named before anything is registered.
+        LAUNCHERS.get(self.launcher)
+
 
 def run_study(
     dataset: Dataset, trials: Sequence[PlannedTrial], workspace: Workspace, request: StudyRequest, *, screen: Screen
