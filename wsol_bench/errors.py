@@ -10,7 +10,9 @@ from typing import Final
 EXTRAS: Final = {
     "filelock": "train",
     "open_clip": "clip",
+    "pycocotools": "coco",
     "safetensors": "train",
+    "scipy": "mat",
     "timm": "train",
     "torch": "train",
     "torchvision": "train",

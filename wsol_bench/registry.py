@@ -309,6 +309,17 @@ for _name, _class in {"clip": "ClipSimilarity", "naclip": "NACLIP", "sclip": "SC
     METHODS.register_lazy(_name, f"wsol_bench.methods.clip_patch_text:{_class}")
 DATASETS.register_lazy("critters", "wsol_bench.datasets.critters.dataset:Critters")
 DATASETS.register_lazy("tiny-imagenet", "wsol_bench.datasets.tiny_imagenet:TinyImageNet")
+for _name, _class in {
+    "aircraft": "Aircraft",
+    "camelyon16": "Camelyon16",
+    "cars": "Cars",
+    "cub": "Cub",
+    "dogs": "Dogs",
+    "glas": "Glas",
+    "ilsvrc": "Ilsvrc",
+}.items():
+    DATASETS.register_lazy(_name, f"wsol_bench.datasets.{_name}:{_class}")
+DATASETS.register_lazy("openimages", "wsol_bench.datasets.open_images:OpenImages")
 DATASETS.register_lazy("folder", "wsol_bench.datasets.four_file_dataset:FourFileDataset")
 ANNOTATORS.register_lazy("ss", "wsol_bench.annotators.selective_search:SelectiveSearch")
 ANNOTATORS.register_lazy("rpn", "wsol_bench.annotators.region_proposals:RegionProposals")
