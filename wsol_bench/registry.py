@@ -319,6 +319,9 @@ for _name, _class in {
     "ilsvrc": "Ilsvrc",
 }.items():
     DATASETS.register_lazy(_name, f"wsol_bench.datasets.{_name}:{_class}")
+DATASETS.register_lazy("coco", "wsol_bench.datasets.coco:Coco")
+DATASETS.register_lazy("csv", "wsol_bench.datasets.csv_labels:CsvLabels")
+DATASETS.register_lazy("folder-of-classes", "wsol_bench.datasets.folder_of_classes:FolderOfClasses")
 DATASETS.register_lazy("openimages", "wsol_bench.datasets.open_images:OpenImages")
 DATASETS.register_lazy("folder", "wsol_bench.datasets.four_file_dataset:FourFileDataset")
 ANNOTATORS.register_lazy("ss", "wsol_bench.annotators.selective_search:SelectiveSearch")

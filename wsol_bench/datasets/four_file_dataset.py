@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +15,7 @@ from wsol_bench.annotations.masks import MaskFiles, MaskSet
 from wsol_bench.datasets.base import SPLITS
 from wsol_bench.datasets.images import safe_join
 from wsol_bench.datasets.listed import ListedDataset, Listing
-from wsol_bench.errors import DataError, FirewallError, UsageError
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+from wsol_bench.errors import DataError, FirewallError
 
 
 class FourFileDataset(ListedDataset):
@@ -53,11 +50,7 @@ class FourFileDataset(ListedDataset):
         class_names: Sequence[str] | None = None,
         proxy_train: bool = False,
     ) -> None:
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"Expected a dataset name of letters, digits, '.', '_' and '-' but got '{name}'.")
-        if frame < 1:
-            raise UsageError(f"Expected a frame of at least 1 pixel but got {frame}.")
-        self.name = name  # type: ignore[misc]  # one class serves many datasets, so the name belongs to the object
+        self._call(name)
         self.root = Path(root)
         self._metadata = self.root / "metadata" if metadata is None else Path(metadata)
         if not self.root.is_dir():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.datasets.base import SPLITS, Dataset, Split
 from wsol_bench.datasets.images import Exif, decode_rgb, files_fingerprint, read_header, safe_join
 from wsol_bench.errors import DataError, UsageError, unknown_choice
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Corners = tuple[float, float, float, float]
 
@@ -72,6 +76,26 @@ class ListedDataset(Dataset):
         self._check_disjoint()
         self.class_names = self._checked_names(class_names)
         self.version = f"1-{self._digest()}"
+
+    def _call(self, name: str) -> None:
+        """Gives this object a name of its own, where one class serves many datasets.
+
+        Raises:
+            UsageError: the name cannot be part of a file name.
+        """
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"Expected a dataset name of letters, digits, '.', '_' and '-' but got '{name}'.")
+        self.name = name  # type: ignore[misc]  # the name belongs to the object here
+
+    def _turn(self, exif: str) -> None:
+        """Decides whether images are turned as their EXIF orientation says.
+
+        Raises:
+            UsageError: neither ``ignore`` nor ``apply``.
+        """
+        if exif not in get_args(Exif):
+            raise unknown_choice("exif", exif, get_args(Exif))
+        self.exif = cast("Exif", exif)
 
     def split(self, name: str) -> Split:
         """Returns ids and labels of ``train``, ``val`` or ``test``.
