@@ -23,6 +23,8 @@ class Archive(StrictModel):
         md5: checksum that the field's loaders use; None where none is published.
         into: folder under the root where it is unpacked.
         marker: a path under the root that is there once it is unpacked.
+        nested: it holds one archive per folder, as that of ImageNet's training images.
+        optional: splits or boxes can do without it.
         note: what else to know.
     """
 
@@ -32,6 +34,8 @@ class Archive(StrictModel):
     md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
     into: str = "."
     marker: str
+    nested: bool = False
+    optional: bool = False
     note: str = ""
 
 

@@ -13,6 +13,7 @@ from wsol_bench.datasets.text_lines import number, read_fields, read_pairs
 from wsol_bench.errors import DataError
 
 _BOX_FORM = "image_number x y width height"
+_FOLDERS = ("CUB_200_2011/images", "images", "CUB", "CUBV2", "CUBV2/CUBV2", "CUBV2/images", ".")
 _PHOTOGRAPHS = (".jpg", ".jpeg", ".png")
 
 
