@@ -93,3 +93,14 @@ def test_malformed_files(root: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match=r"cars_train_annos.mat: .*does not exist"):
         Cars(root)
+
+
+def test_archives_unpacked_into_folders_of_their_own_name(root: Path) -> None:
+    plain = Cars(root)
+    for name, inner in (("cars_train", "cars_train"), ("cars_test", "cars_test"), ("devkit", "car_devkit/devkit")):
+        (root / name).rename(root / "moving")
+        target = root / (inner if "/" in inner else f"{name}/{inner}")
+        target.parent.mkdir()
+        (root / "moving").rename(target)
+    nested = Cars(root)
+    assert nested.version == plain.version and nested.load_image("train", 0).size and nested.load_image("test", 0).size

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from wsol_bench.annotations import firewall
+from wsol_bench.annotations.four_file import write_four_file
 from wsol_bench.datasets.ilsvrc import Ilsvrc
+from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.errors import DataError
 from wsol_bench.testing.miniatures import BOX, ilsvrc
 
@@ -129,3 +131,15 @@ def test_objects_of_two_classes(root: Path) -> None:
     path.write_text(path.read_text().replace("n01440764", "n01443537", 1))
     with pytest.raises(DataError, match="objects of one class but got"):
         Ilsvrc(root)
+
+
+def test_the_proxy_training_set(root: Path) -> None:
+    with pytest.raises(DataError, match="proxy_train was asked for"):
+        Ilsvrc(root, proxy_train=True)
+    whole = Ilsvrc(root).split("train")
+    write_four_file(
+        root / "metadata" / "train", ids=whole.ids, labels=whole.labels, proxy_ids=(whole.ids[1], *whole.ids[4::3])
+    )
+    few = open_dataset("ilsvrc:proxy_train=true", root=root)
+    assert few.split("train").ids == (whole.ids[1], whole.ids[4], whole.ids[7]) and not few.has_ground_truth("train")
+    assert few.load_image("train", 2).size and len(Ilsvrc(root).split("train")) == 9

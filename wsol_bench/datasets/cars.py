@@ -16,6 +16,7 @@ from wsol_bench.datasets.official import OfficialDataset
 from wsol_bench.errors import DataError
 
 _CORNERS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
+_DEVKITS = ("devkit/cars_meta.mat", "stanford_cars/devkit/cars_meta.mat", "car_devkit/devkit/cars_meta.mat")
 _WITH_LABELS = "cars_test_annos_withlabels.mat"
 
 
@@ -37,11 +38,17 @@ class Cars(OfficialDataset):
         "cars_train/, cars_test/, devkit/{cars_meta.mat, cars_train_annos.mat}, cars_test_annos_withlabels.mat; or "
         "car_ims/, cars_annos.mat"
     )
-    places = (("", ""), ("", "stanford_cars/"))
+    places = (
+        ("", ""),
+        ("", "stanford_cars/"),
+        # Archives unpacked into folders of their own name.
+        ("cars_train/", "cars_train/cars_train/"),
+        ("cars_test/", "cars_test/cars_test/"),
+    )
 
     def _read_archive(self, wanted: tuple[str, ...]) -> tuple[dict[str, Listing], Sequence[str] | None]:
         self._merged = self._first_file("cars_annos.mat", "stanford_cars/cars_annos.mat")
-        meta = self._merged or self._first_file("devkit/cars_meta.mat", "stanford_cars/devkit/cars_meta.mat")
+        meta = self._merged or self._first_file(*_DEVKITS)
         if meta is None:
             return {}, None
         self._devkit = meta.parent
@@ -86,7 +93,7 @@ def _labels(ids: Sequence[str], labels: Sequence[int], classes: int, path: Path)
 
 
 def _file_with_labels(devkit: Path) -> Path:
-    for folder in (devkit.parent, devkit):
+    for folder in (devkit.parent, devkit, devkit.parent.parent):
         if (folder / _WITH_LABELS).is_file():
             return folder / _WITH_LABELS
     raise DataError(

@@ -35,7 +35,7 @@ class Dogs(OfficialDataset):
         lists = self._first_file("train_list.mat", "lists/train_list.mat")
         if lists is None:
             return {}, None
-        annotations = self._first_dir("Annotation", "annotation/Annotation")
+        annotations = self._first_dir("Annotation", "annotation/Annotation", "annotations/Annotation")
         self._annotation = annotations or self.root / "Annotation"
         firewall.protect_folder(self._annotation)
         names: dict[int, str] = {}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.four_file import LOCALIZATION, FourFile, read_four_file
@@ -14,7 +12,7 @@ from wsol_bench.annotations.localization import listed_kind
 from wsol_bench.annotations.masks import MaskFiles, MaskSet
 from wsol_bench.datasets.base import SPLITS
 from wsol_bench.datasets.images import safe_join
-from wsol_bench.datasets.listed import ListedDataset, Listing
+from wsol_bench.datasets.listed import ListedDataset, listing_of
 from wsol_bench.errors import DataError, FirewallError
 
 
@@ -55,11 +53,10 @@ class FourFileDataset(ListedDataset):
         self._metadata = self.root / "metadata" if metadata is None else Path(metadata)
         if not self.root.is_dir():
             raise DataError("Expected the folder of the images but it does not exist; fix: check --root.", self.root)
-        listings: dict[str, Listing] = {}
-        for split, file in self._read_files().items():
-            rows = _proxy_rows(file) if proxy_train and split == "train" else slice(None)
-            sizes = None if file.sizes is None else file.sizes[rows]
-            listings[split] = Listing(tuple(np.array(file.ids, dtype=object)[rows]), file.labels[rows], sizes)
+        listings = {
+            split: listing_of(file, proxy=proxy_train and split == "train")
+            for split, file in self._read_files().items()
+        }
         self._list(self._metadata, listings, self._names(class_names), frame=frame)
         # The kind is looked up before the file is shut: while training runs, not even its first line may be read.
         self._kinds = {split: _kind(self._metadata / split / LOCALIZATION) for split in listings}
@@ -116,10 +113,3 @@ def _kind(path: Path) -> str:
     except FirewallError:
         # Opened a second time, while training runs: no judge will ask this object.
         return "unknown"
-
-
-def _proxy_rows(file: FourFile) -> list[int]:
-    if file.proxy_ids is None:
-        raise DataError("Expected image_ids_proxy.txt because the proxy training set was asked for.", file.folder)
-    row_of = {image_id: row for row, image_id in enumerate(file.ids)}
-    return [row_of[image_id] for image_id in file.proxy_ids]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsol_bench.annotations.boxes import BoxSet
+from wsol_bench.annotations.four_file import FourFile
 from wsol_bench.datasets.base import SPLITS, Dataset, Split
 from wsol_bench.datasets.images import Exif, decode_rgb, files_fingerprint, read_header, safe_join
 from wsol_bench.errors import DataError, UsageError, unknown_choice
@@ -40,6 +41,19 @@ class Listing:
     def of(cls, labels: Mapping[str, int]) -> Listing:
         """Builds a listing from ``{id: label}``, in that order."""
         return cls(tuple(labels), np.array(list(labels.values()), dtype=np.int64))
+
+
+def listing_of(file: FourFile, *, proxy: bool = False) -> Listing:
+    """Returns the listing of a metadata folder, reduced to its proxy set where that is asked for.
+
+    Raises:
+        DataError: there is no proxy set.
+    """
+    if not proxy:
+        return Listing(file.ids, file.labels, file.sizes)
+    rows = file.proxy_rows()
+    sizes = None if file.sizes is None else file.sizes[rows]
+    return Listing(tuple(file.ids[row] for row in rows), file.labels[rows], sizes)
 
 
 class ListedDataset(Dataset):

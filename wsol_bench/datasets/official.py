@@ -13,12 +13,12 @@ from typing import ClassVar
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
-from wsol_bench.annotations.four_file import IDS, LOCALIZATION, FourFile, read_four_file
+from wsol_bench.annotations.four_file import IDS, LOCALIZATION, read_four_file
 from wsol_bench.annotations.masks import MaskFiles, MaskSet, MaskTable
 from wsol_bench.datasets.base import SPLITS
 from wsol_bench.datasets.hold_out import hold_out_tenth
 from wsol_bench.datasets.images import safe_join
-from wsol_bench.datasets.listed import Corners, ListedDataset, Listing
+from wsol_bench.datasets.listed import Corners, ListedDataset, Listing, listing_of
 from wsol_bench.errors import DataError
 
 Place = tuple[str, str]
@@ -44,6 +44,8 @@ class OfficialDataset(ListedDataset):
 
     masks: ClassVar[bool] = False
     """Whether the dataset is annotated with masks."""
+    proxy_train: bool = False
+    """Whether the metadata's reduced training set is used."""
     layout: ClassVar[str]
     """The official layout in one line, for errors."""
     metadata_name: ClassVar[str]
@@ -58,7 +60,10 @@ class OfficialDataset(ListedDataset):
         if not self.root.is_dir():
             raise DataError("Expected the folder of the dataset but it does not exist; fix: check --root.", self.root)
         self._folders = self._metadata_folders(metadata)
-        listings = {split: _listing(read_four_file(folder, kind="labels")) for split, folder in self._folders.items()}
+        listings = {
+            split: listing_of(read_four_file(folder, kind="labels"), proxy=self.proxy_train and split == "train")
+            for split, folder in self._folders.items()
+        }
         wanted = tuple(split for split in SPLITS if split not in listings)
         found, names = self._read_archive(wanted)
         listings |= {split: found[split] for split in wanted if split in found}
@@ -203,7 +208,3 @@ class OfficialDataset(ListedDataset):
     def _first_file(self, *candidates: str) -> Path | None:
         """Returns the first of some files under the root that is there."""
         return next((self.root / name for name in candidates if (self.root / name).is_file()), None)
-
-
-def _listing(file: FourFile) -> Listing:
-    return Listing(file.ids, file.labels, file.sizes)

@@ -68,6 +68,6 @@ def dataset_figure(name: str, splits: Sequence[SplitFigure], path: Path) -> None
         centre.set_xlabel("its side [% of the frame]")
         centre.set_ylabel("images [%]")
         centre.set_ylim(0, 100)
-        centre.legend(frameon=False, fontsize="small", loc="upper left")
+        centre.legend(frameon=False, fontsize="x-small", loc="upper left")
     figure.suptitle(f"Manual boxes of {name}")
     save_figure(figure, path)

@@ -38,7 +38,7 @@ def check(dataset: Dataset, *, screen: Screen, subset: bool = False) -> list[Row
         the number of images with more than one box or mask; ``mean_area``, the mean share of the image that a box (or
         the union of masks) covers, in percent (None without any); ``full_boxes``, boxes that cover the whole image;
         ``thin_boxes``, one pixel wide or high; ``boxes_usable``, whether the manual boxes or masks could be read (None
-        for a dataset that has none); ``official``, whether the counts are those of the dataset's card (None without a
+        where there are none to read); ``official``, whether the counts are those of the dataset's card (None without a
         card); ``problems`` and ``notes``, lists of sentences.
     """
     rows: list[Row] = []
@@ -108,14 +108,15 @@ def _annotation_facts(dataset: Dataset, split: Split) -> tuple[Row, list[str]]:
     """Returns the columns about boxes or masks, and what is wrong with them."""
     if not dataset.annotated:
         return _NO_BOXES | {"boxes_usable": None}, []
+    if split.name == "train" and not dataset.has_ground_truth("train") and not dataset.has_masks("train"):
+        return _NO_BOXES | {"boxes_usable": None}, ["no manual boxes or masks, which training does not need"]
     try:
         with firewall.judging("datasets check"):
             if dataset.has_masks(split.name):
                 return _mask_facts(dataset, split, dataset.ground_truth_masks(split.name)), []
             return _box_facts(dataset.ground_truth(split.name)), []
     except DataError as error:
-        needed = "no manual boxes, which training does not need" if split.name == "train" else "no usable manual boxes"
-        return _NO_BOXES, [f"{needed}: {error}"]
+        return _NO_BOXES, [f"no usable manual boxes or masks: {error}"]
 
 
 _NO_BOXES: Row = {
