@@ -26,6 +26,12 @@ def test_cards_are_of_registered_datasets_and_complete(name: str) -> None:
     assert read_card("critters") is None
 
 
+def test_every_dataset_has_a_section_in_the_documentation() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    missing = [name for name in DATASETS.names() if f"\n## {name}\n" not in text]
+    assert not missing
+
+
 @pytest.mark.parametrize(
     ("dataset_class", "folder", "splits"),
     [
