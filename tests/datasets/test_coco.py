@@ -93,6 +93,7 @@ def test_corners(write: Write, box: list[float], corners: list[int]) -> None:
     birds = Coco(write(lambda content: content["annotations"][0].update(bbox=box)))
     with firewall.judging("a test"):
         assert birds.ground_truth("val").of(0).tolist() == [corners]
+        birds.ground_truth("val")
     outside = box[0] < 0 or box[0] + box[2] > WIDTH
     assert birds.notes == (("val: 1 boxes reach outside their image and are clipped",) if outside else ())
 
@@ -160,7 +161,8 @@ def test_labels_of_whole_images(write: Write) -> None:
 
 
 def test_images_without_any_class_are_left_out_and_noted(write: Write) -> None:
-    birds = Coco(write(lambda content: content["annotations"].pop(0)))
+    birds = Coco(write(lambda content: content["annotations"].pop(0)), name="cars")
+    assert birds.card() is None  # Called like a dataset of the field, but not it.
     assert len(birds.split("val")) == 3
     assert birds.notes == ("val: 1 images have neither category_id nor annotations and are left out",)
 

@@ -73,8 +73,11 @@ def test_the_fields_layout_with_metadata_of_every_split(root: Path) -> None:
 def test_boxes_are_clipped_to_the_last_pixel(root: Path) -> None:
     path = root / "CUB_200_2011" / "bounding_boxes.txt"
     path.write_text(path.read_text().replace("5 8.0 6.0 19.0 14.0", "5 8.0 6.0 33.0 25.0"))
+    birds = Cub(root)
     with firewall.judging("a test"):
-        assert Cub(root).ground_truth("test").boxes[0].tolist() == [8, 6, WIDTH - 1, HEIGHT - 1]
+        assert birds.ground_truth("test").boxes[0].tolist() == [8, 6, WIDTH - 1, HEIGHT - 1]
+        birds.ground_truth("test")
+    assert birds.notes == ("test: 1 boxes reach outside their image and are clipped",)
 
 
 @pytest.mark.parametrize(

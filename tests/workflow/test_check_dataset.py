@@ -134,7 +134,7 @@ def test_the_counts_of_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     def check_with(**changes: object) -> tuple[bool, list[str]]:
         card = card_module.Card.model_validate(known | {"splits": splits} | changes)
-        monkeypatch.setattr("wsol_bench.workflow.check_dataset.read_card", lambda name: card)
+        monkeypatch.setattr(dataset, "card", lambda: card)
         rows = check(dataset, screen=QUIET)
         return is_sound(rows), [problem for row in rows for problem in row["problems"]]
 
@@ -204,3 +204,11 @@ def test_masks_that_cannot_be_used(tmp_path: Path) -> None:
     mask.write_text("<html>")
     rows = check(open_dataset("openimages", root=tmp_path), screen=QUIET, subset=True)
     assert mask.name in rows[1]["problems"][0] and rows[2]["boxes_usable"]
+
+
+def test_notes_of_the_reader_stand_at_their_split(tmp_path: Path) -> None:
+    MINIATURES["cub"](tmp_path)
+    path = tmp_path / "CUB_200_2011" / "bounding_boxes.txt"
+    path.write_text(path.read_text().replace("5 8.0 6.0 19.0 14.0", "5 8.0 6.0 33.0 25.0", 1))
+    rows = check(open_dataset("cub", root=tmp_path), screen=QUIET)
+    assert [row["notes"] for row in rows] == [[], [], ["1 boxes reach outside their image and are clipped"]]

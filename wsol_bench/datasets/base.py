@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.masks import MaskSet
+from wsol_bench.datasets.card import Card, read_card
 from wsol_bench.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -52,7 +53,7 @@ class Dataset(ABC):
         root: folder of the files, or None for a generated dataset.
         annotated: whether val and test are expected to have manual boxes or masks. Without any, nothing can be scored,
             but pseudo-boxes still select and methods still draw maps.
-        notes: what the reader noticed and mended, one sentence each.
+        notes: what the reader noticed and mended, one sentence each; of one split, ``<split>: `` comes first.
     """
 
     name: ClassVar[str]
@@ -109,6 +110,10 @@ class Dataset(ABC):
     def _read_masks(self, split: str) -> MaskSet:
         """Returns the manual masks; called only after the firewall agreed."""
         raise DataError(f"Expected masks of '{split}' but {self.name} has none; fix: score boxes.", self.root)
+
+    def card(self) -> Card | None:
+        """Returns what is known of the dataset from its authors; None without a card of its name."""
+        return read_card(self.name)
 
     def image_path(self, split: str, index: int) -> Path | None:
         """Returns the file of an image, or None where images are generated."""

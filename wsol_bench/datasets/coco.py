@@ -12,6 +12,7 @@ from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.masks import MaskSet
 from wsol_bench.datasets.base import SPLITS
+from wsol_bench.datasets.card import Card
 from wsol_bench.datasets.coco_file import CocoFile, CocoImage, CocoObject, read_coco
 from wsol_bench.datasets.coco_masks import CocoMasks
 from wsol_bench.datasets.listed import Corners, ListedDataset, Listing
@@ -28,7 +29,7 @@ class Coco(ListedDataset):
     what to do; one without any is left out. Only annotations of the image's class are its ground truth.
 
     Boxes are the pixels they touch: ``[10, 20, 5, 5]`` is 10..14, 20..24. Boxes of crowds are no ground truth; boxes
-    without area are left out, boxes that reach outside are clipped, and the object's ``notes`` count both.
+    without area are left out, boxes that reach outside are clipped, and ``notes`` count both.
 
     Args:
         root: image files are under it: ``file_name`` itself, or in ``images``, in a folder of the split's name, or in
@@ -95,6 +96,10 @@ class Coco(ListedDataset):
         self.notes = (*notes, *self._box_notes(read, chosen))
         for path in self._files.values():
             firewall.protect(path)
+
+    def card(self) -> Card | None:
+        """None: whatever it is called, it is somebody's own."""
+        return None
 
     def has_ground_truth(self, split: str) -> bool:
         """Whether the split's annotations hold boxes and boxes are what is scored."""
@@ -192,21 +197,16 @@ class Coco(ListedDataset):
     def _box_notes(self, read: Mapping[str, CocoFile], chosen: Mapping[str, Mapping[int, int]]) -> list[str]:
         notes = []
         for split, file in read.items():
-            crowds = flat = outside = 0
+            crowds = flat = 0
             for image in file.images:
                 for one in file.objects[image.number] if image.number in chosen[split] else ():
                     crowds += one.crowd
                     flat += one.is_flat and not one.crowd
-                    x0, y0, x1, y1 = one.corners()
-                    reaches = min(x0, y0) < 0 or x1 >= image.width or y1 >= image.height
-                    outside += one.box is not None and not one.is_flat and not one.crowd and reaches
             if crowds:
                 done = "are ignored regions" if self._masks else "are no ground truth"
                 notes.append(f"{split}: {crowds} crowd annotations {done}")
             if flat and not self._masks:
                 notes.append(f"{split}: {flat} boxes without area are left out")
-            if outside and not self._masks:
-                notes.append(f"{split}: {outside} boxes reach outside their image and are clipped")
         return notes
 
     def _find(self, split: str, file: CocoFile) -> str:

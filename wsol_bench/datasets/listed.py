@@ -218,12 +218,19 @@ class ListedDataset(Dataset):
                 "together.",
                 self._source,
             )
+        reaching_out = int(((boxes < 0) | (boxes > limits)).any(axis=1).sum())
+        self._note_clipped(split, reaching_out)
         return BoxSet(
             ids=ids,
             boxes=np.clip(boxes, 0, limits).astype(np.int32),
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             sizes=sizes,
         )
+
+    def _note_clipped(self, split: str, count: int) -> None:
+        note = f"{split}: {count} boxes reach outside their image and are clipped"
+        if count and note not in self.notes:
+            self.notes = (*self.notes, note)
 
     def _check_disjoint(self) -> None:
         seen: dict[str, str] = {}

@@ -125,10 +125,11 @@ class OfficialDataset(ListedDataset):
             raise DataError(self._unannotated(split), self.root)
         if split not in self._folders:
             return self._box_set(split, self._archive_boxes(split))
-        boxes = read_four_file(self._folders[split], kind="boxes", outside="clip").boxes
-        if boxes is None:
+        file = read_four_file(self._folders[split], kind="boxes", outside="clip")
+        if file.boxes is None:
             raise DataError("Expected boxes but there are none.", self._folders[split] / LOCALIZATION)
-        return boxes.select(self.split(split).ids)
+        self._note_clipped(split, file.num_clipped)
+        return file.boxes.select(self.split(split).ids)
 
     def _read_masks(self, split: str) -> MaskSet:
         if not self.masks:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wsol_bench.annotations.boxes import BoxSet
+from wsol_bench.datasets.card import Card
 from wsol_bench.datasets.hold_out import by_digest
 from wsol_bench.datasets.listed import ListedDataset, Listing
 from wsol_bench.errors import DataError, UsageError
@@ -23,6 +24,10 @@ class UnannotatedDataset(ListedDataset):
         self.root = Path(root)
         if not self.root.is_dir():
             raise DataError("Expected the folder of the images but it does not exist; fix: check --root.", self.root)
+
+    def card(self) -> Card | None:
+        """None: whatever it is called, it is somebody's own."""
+        return None
 
     def has_ground_truth(self, split: str) -> bool:
         """Never: there are no boxes."""

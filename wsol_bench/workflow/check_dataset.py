@@ -11,7 +11,7 @@ from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.masks import FOREGROUND, MaskSet
 from wsol_bench.datasets.base import SPLITS, Dataset, Split
-from wsol_bench.datasets.card import Card, SplitCounts, read_card
+from wsol_bench.datasets.card import Card, SplitCounts
 from wsol_bench.datasets.images import OnBadImage
 from wsol_bench.errors import DataError
 from wsol_bench.workflow.check_images import ImageFacts, SeenImages, read_images
@@ -53,8 +53,11 @@ def check(dataset: Dataset, *, screen: Screen, subset: bool = False) -> list[Row
         raise DataError(
             f"Expected at least one of the splits {', '.join(SPLITS)} of '{dataset.name}' but none is there."
         )
-    rows[0]["notes"] = [*dataset.notes, *rows[0]["notes"]]
-    card = read_card(dataset.name)
+    for note in reversed(dataset.notes):
+        owner, _, sentence = note.partition(": ")
+        place, text = next(((row, sentence) for row in rows if row["split"] == owner), (rows[0], note))
+        place["notes"].insert(0, text)
+    card = dataset.card()
     if card is not None:
         _compare(card, dataset, rows, "notes" if subset else "problems")
     return rows
