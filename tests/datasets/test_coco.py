@@ -294,6 +294,31 @@ def test_segmentations(write: Write, form: str) -> None:
         Coco(birds.root).ground_truth_masks("val")
 
 
+def test_masks_equal_those_of_the_reference_reader(write: Write) -> None:
+    """Random polygons and run lengths, drawn by pycocotools' own reader of annotation files."""
+    from pycocotools.coco import COCO
+
+    rng = np.random.default_rng(0)
+
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"] = []
+        for i, image in enumerate(content["images"]):
+            for k in range(3):
+                points = (rng.random((5, 2)) * (WIDTH, HEIGHT)).round(2).ravel().tolist()
+                runs = {"size": [HEIGHT, WIDTH], "counts": _runs(rng.random((HEIGHT, WIDTH)) > 0.9)}
+                _add(content, id=10 * i + k, image_id=image["id"], segmentation=runs if k == 2 else [points])
+
+    birds = Coco(write(change), masks=True)
+    reference = COCO(str(birds.root / "annotations" / "val.json"))
+    with firewall.judging("a test"):
+        masks = birds.ground_truth_masks("val")
+    for index, image_number in enumerate((11, 12, 13, 14)):
+        union = np.zeros((HEIGHT, WIDTH), bool)
+        for annotation in reference.loadAnns(reference.getAnnIds(imgIds=[image_number])):
+            union |= reference.annToMask(annotation).astype(bool)
+        assert union.any() and np.array_equal(masks.draw(index, WIDTH, HEIGHT) == FOREGROUND, union)
+
+
 @pytest.mark.parametrize(
     ("shape", "says"),
     [
