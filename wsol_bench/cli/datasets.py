@@ -67,6 +67,7 @@ def prepare(
         typer.echo("\nMind:")
         for pitfall in card.pitfalls:
             typer.echo(f"- {pitfall}")
+        typer.echo(f"\nNext: wsol-bench datasets check -d {name} --root {root}   (docs/datasets.md has the layout)")
     if any(row["state"] == "missing" for row in rows):
         raise typer.Exit(1)
 

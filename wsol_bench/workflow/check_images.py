@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from wsol_bench.datasets.base import Dataset, Split
 from wsol_bench.datasets.images import read_header
 from wsol_bench.errors import DataError
@@ -73,7 +75,7 @@ def read_images(dataset: Dataset, split: Split, seen: SeenImages, progress: Call
         except DataError as error:
             return error
         digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-        digest.update(image.data)
+        digest.update(np.ascontiguousarray(image).data)
         return _Read(digest.digest(), header.mode if header else None, header is not None and header.orientation > 1)
 
     facts = ImageFacts()

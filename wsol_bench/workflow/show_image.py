@@ -65,7 +65,9 @@ def show_image(
     if dataset.has_masks(split):
         pictures.append(_with_masks(dataset, split, index, pixels))
         captions.append("orange: object, blue: ignored")
-    padded = {name: [*found, *[np.zeros((0, 4), np.int32)] * (len(pictures) - 1)] for name, found in drawn.items()}
+    # Boxes that stand for "nothing found" are listed, not drawn.
+    seen = {name: [found[found.any(axis=1)]] for name, (found,) in drawn.items()}
+    padded = {name: [*found, *[np.zeros((0, 4), np.int32)] * (len(pictures) - 1)] for name, found in seen.items()}
     save_sheet(contact_sheet(pictures, padded, captions, columns=len(pictures), cell=_CELL), out)
     path = dataset.image_path(split, index)
     header = None if path is None else read_header(path)
