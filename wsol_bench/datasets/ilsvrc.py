@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.image_ids import id_problem
 from wsol_bench.annotations.metadata_lines import MetadataLines
@@ -85,6 +88,23 @@ class Ilsvrc(OfficialDataset):
                 listings["test"] = Listing.of(test)
         return {split: listing for split, listing in listings.items() if listing.ids}, names
 
+    def load_image(self, split: str, index: int) -> NDArray[np.uint8]:
+        """Returns one image as ``[H, W, 3]`` RGB uint8 in its original size.
+
+        Raises:
+            DataError: the file is missing, damaged, not of the listed size, or ImageNetV2 is named by hash and nobody
+                said which file is which.
+        """
+        path = self.image_path(split, index)
+        others = next(path.parent.glob("*.jpeg"), None) if split == "val" and not path.is_file() else None
+        if others is not None:
+            raise DataError(
+                f"Expected {path.name} of ImageNetV2 but this archive calls its files '{others.name}' and so on; fix: "
+                f"put {_MAPPING} of clovaai/wsolevaluation (metadata/ILSVRC/val) into the folder val of --metadata.",
+                path,
+            )
+        return super().load_image(split, index)
+
     def _images(self, split: str) -> Path | None:
         return self._first_dir(*(f"{top}{name}" for name in _NAMES[split] for top in _TOPS))
 
@@ -152,7 +172,9 @@ class Ilsvrc(OfficialDataset):
                 for place in (image_id.removeprefix(strip), self._moved.get(image_id)):
                     if place is not None and (self.root / f"{prefix}{place}").is_file():
                         return strip, prefix
-        return self._places_of(split)[0]
+        # Errors about missing files are to name the folder that is there.
+        places = self._places_of(split)
+        return next((place for place in places if (self.root / place[1]).is_dir()), places[0])
 
     def _labelled_by_archive(self, images: Path, wnids: Sequence[str]) -> dict[str, int]:
         """Labels official val images by class folder or XML; empty where neither is there."""
