@@ -157,3 +157,14 @@ def test_the_version_follows_ids_and_labels(tmp_path: Path) -> None:
     fingerprint = before.fingerprint("train")
     before.image_path("train", 0).write_bytes(before.image_path("train", 1).read_bytes())
     assert before.fingerprint("train") != fingerprint
+
+
+@pytest.mark.parametrize("name", ["cub", "ilsvrc", "openimages"])
+def test_what_macos_leaves_in_archives_is_no_image(tmp_path: Path, name: str) -> None:
+    MINIATURES[name](tmp_path)
+    before = open_dataset(name, root=tmp_path)
+    for split in SPLITS:
+        image = before.image_path(split, 0)
+        assert image is not None
+        image.with_name(f"._{image.name}").write_bytes(b"\0")
+    assert open_dataset(name, root=tmp_path).version == before.version

@@ -8,13 +8,12 @@ from pathlib import Path
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.image_ids import id_problem
 from wsol_bench.datasets.listed import Corners, Listing
-from wsol_bench.datasets.official import OfficialDataset
+from wsol_bench.datasets.official import OfficialDataset, is_photograph
 from wsol_bench.datasets.text_lines import number, read_fields, read_pairs
 from wsol_bench.errors import DataError
 
 _BOX_FORM = "image_number x y width height"
 _FOLDERS = ("CUB_200_2011/images", "images", "CUB", "CUBV2", "CUBV2/CUBV2", "CUBV2/images", ".")
-_PHOTOGRAPHS = (".jpg", ".jpeg", ".png")
 
 
 class Cub(OfficialDataset):
@@ -82,7 +81,7 @@ class Cub(OfficialDataset):
             for name, label in label_of.items():
                 folder = self.root / prefix / name
                 for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-                    if file.suffix.lower() in _PHOTOGRAPHS and f"{name}/{file.name}" not in official:
+                    if is_photograph(file.name) and f"{name}/{file.name}" not in official:
                         found[f"{name}/{file.name}"] = label
             if found:
                 return found

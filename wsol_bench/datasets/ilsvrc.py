@@ -13,7 +13,7 @@ from wsol_bench.annotations import firewall
 from wsol_bench.annotations.image_ids import id_problem
 from wsol_bench.annotations.metadata_lines import MetadataLines
 from wsol_bench.datasets.listed import Corners, Listing
-from wsol_bench.datasets.official import FRAME, OfficialDataset, Place
+from wsol_bench.datasets.official import FRAME, OfficialDataset, Place, is_photograph
 from wsol_bench.datasets.text_lines import read_pairs
 from wsol_bench.datasets.voc_xml import read_voc
 from wsol_bench.errors import DataError
@@ -220,5 +220,5 @@ def _of_folders(top: Path, prefix: str, label_of: Mapping[str, int]) -> Listing:
             continue
         with os.scandir(folder) as entries:  # A million of them: Path objects would cost seconds.
             files = sorted(entry.name for entry in entries)
-        labels.update({f"{prefix}{name}/{file}": label for file in files if file.lower().endswith((".jpeg", ".jpg"))})
+        labels.update({f"{prefix}{name}/{file}": label for file in files if is_photograph(file)})
     return Listing.of(labels)

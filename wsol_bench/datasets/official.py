@@ -26,6 +26,13 @@ Place = tuple[str, str]
 
 FRAME = 224
 
+_PHOTOGRAPHS = (".jpg", ".jpeg", ".png")
+
+
+def is_photograph(name: str) -> bool:
+    """Tells whether a file found in a folder of photographs is one; ``._x.jpg`` is what macOS leaves in archives."""
+    return name.lower().endswith(_PHOTOGRAPHS) and not name.startswith(".")
+
 
 class OfficialDataset(ListedDataset):
     """A dataset in its official archives, with or without the field's metadata.

@@ -10,7 +10,7 @@ from wsol_bench.annotations.masks import MaskTable
 from wsol_bench.annotations.metadata_lines import MetadataLines
 from wsol_bench.datasets.base import SPLITS
 from wsol_bench.datasets.listed import Listing
-from wsol_bench.datasets.official import OfficialDataset
+from wsol_bench.datasets.official import OfficialDataset, is_photograph
 from wsol_bench.errors import DataError
 
 _IGNORE = "_ignore.png"
@@ -42,7 +42,9 @@ class OpenImages(OfficialDataset):
             return {}, None
         self._top = self._top.parent
         folders = {
-            split: sorted(folder for folder in (self._top / split).iterdir() if folder.is_dir())
+            split: sorted(
+                folder for folder in (self._top / split).iterdir() if folder.is_dir() and folder.name[0] != "."
+            )
             for split in SPLITS
             if (self._top / split).is_dir()
         }
@@ -53,6 +55,7 @@ class OpenImages(OfficialDataset):
                 f"{split}/{folder.name}/{file.name}": names.index(folder.name)
                 for folder in folders[split]
                 for file in sorted(folder.glob("*.jpg"))
+                if is_photograph(file.name)
             }
             if labels:
                 listings[split] = Listing.of(labels)
