@@ -10,7 +10,7 @@ from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.errors import DataError
 from wsol_bench.judge.fixed_boxes import CENTRE_SIDE, centre_box, fixed_box_scores, frame_box
-from wsol_bench.testing.miniatures import MINIATURES
+from wsol_bench.testing.miniatures import MINIATURES, picture
 from wsol_bench.workflow.dataset_stats import SIDES, box_stats, centred_box, dataset_stats
 
 
@@ -55,7 +55,20 @@ def test_rows_and_figure(tmp_path: Path) -> None:
         assert row["area_p10"] < row["area_p50"] < row["area_p90"] and row["centre_box"] >= row["whole_frame"]
 
 
-def test_datasets_without_boxes(tmp_path: Path) -> None:
-    MINIATURES["glas"](tmp_path)
-    with pytest.raises(DataError, match="manual boxes but there is none"):
-        dataset_stats(open_dataset("glas", root=tmp_path), None)
+def test_masks(tmp_path: Path) -> None:
+    MINIATURES["openimages"](tmp_path / "o")
+    with firewall.ledger() as book:
+        rows = dataset_stats(open_dataset("openimages:frame=40", root=tmp_path / "o"), tmp_path / "masks.png")
+    assert book.supervision() == "gt:test+gt:val" and (tmp_path / "masks.png").stat().st_size > 1000
+    assert [(row["split"], row["images"], row["masks"]) for row in rows] == [("val", 4, 6), ("test", 4, 6)]
+    for row in rows:
+        assert row["mean_area"] == row["area_p50"] == pytest.approx(25.0) and row["centre_map"] > row["one_value"] > 25
+
+
+def test_datasets_without_any(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            picture(ord(name) + 10 * i).save(tmp_path / name / f"{i}.png")
+    with pytest.raises(DataError, match="manual boxes or masks but there is none"):
+        dataset_stats(open_dataset("folder-of-classes", root=tmp_path), None)

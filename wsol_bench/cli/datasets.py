@@ -211,7 +211,10 @@ def stats(
     metadata: options.Metadata = None,
     json_: options.AsJson = False,
 ) -> None:
-    """Say how large boxes are, where, and what a centre box scores.
+    """Say how large objects are, where, and what a blind guess scores.
+
+    Boxes: the whole frame and the best box in the centre. Masks: PxAP of a map with one value
+    everywhere and of one that falls from the centre.
 
     \b
     Example:
