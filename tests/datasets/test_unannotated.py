@@ -42,7 +42,7 @@ def test_no_boxes_at_all(tmp_path: Path) -> None:
     _fill(tmp_path, {"a": 4, "b": 4})
     birds = FolderOfClasses(tmp_path)
     assert not birds.annotated and not birds.has_ground_truth("test") and not birds.has_masks("test")
-    with firewall.judging("a test"), pytest.raises(DataError, match=r"images and labels only; fix: .*pseudo-boxes"):
+    with firewall.judging("a test"), pytest.raises(DataError, match=r"images and labels only: .*Fix: give boxes"):
         birds.ground_truth("test")
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from wsol_bench.datasets.glas import VALS
+from wsol_bench.datasets.folds import FoldDataset
 from wsol_bench.datasets.listed import Listing
-from wsol_bench.datasets.official import FRAME, OfficialDataset
-from wsol_bench.errors import DataError, unknown_choice
+from wsol_bench.errors import DataError
 
 _CLASSES = ("normal", "tumor")
 
 
-class Camelyon16(OfficialDataset):
+class Camelyon16(FoldDataset):
     """CAMELYON16, 512 x 512 patches with or without metastases, masks of the tumour.
 
     There is no official archive of patches: they are cut from the slides, and only the split files know which patch
@@ -30,16 +28,9 @@ class Camelyon16(OfficialDataset):
     """
 
     name = "camelyon16"
-    masks = True
     metadata_name = "CAMELYON512"
     layout = "camelyon16/w-512xh-512/{metastatic-patches, normal-patches}/, and split files with --metadata"
     places = (("", ""), ("camelyon16/", ""), ("", "camelyon16/"))
-
-    def __init__(self, root: Path, metadata: Path | None = None, *, frame: int = FRAME, val: str = VALS[0]) -> None:
-        if val not in VALS:
-            raise unknown_choice("camelyon16:val", val, VALS)
-        self.split_folders = {"train": ("train",), "val": (val, "val"), "test": ("test",)}
-        super().__init__(root, metadata, frame=frame)
 
     def _read_archive(self, wanted: tuple[str, ...]) -> tuple[dict[str, Listing], Sequence[str] | None]:
         if len(wanted) == 3:

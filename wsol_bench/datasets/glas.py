@@ -10,18 +10,17 @@ from wsol_bench.annotations import firewall
 from wsol_bench.annotations.image_ids import id_problem
 from wsol_bench.annotations.masks import MaskTable
 from wsol_bench.annotations.metadata_lines import MetadataLines
+from wsol_bench.datasets.folds import FoldDataset
 from wsol_bench.datasets.listed import Listing
-from wsol_bench.datasets.official import FRAME, OfficialDataset
-from wsol_bench.errors import DataError, unknown_choice
+from wsol_bench.datasets.official import FRAME
+from wsol_bench.errors import DataError
 
 _OFFICIAL = "Warwick QU Dataset (Released 2016_07_08)/"
 _FIELD = "Warwick_QU_Dataset_(Released_2016_07_08)/"
 _CLASSES = ("benign", "malignant")
-VALS = ("valcl", "valpx")
-"""Parts of a fold that can be val."""
 
 
-class Glas(OfficialDataset):
+class Glas(FoldDataset):
     """GLaS: benign and malignant colon glands, masks of all glands.
 
     Train is the official training part, test its parts A and B. Without fold files, a tenth of each training class is
@@ -39,16 +38,12 @@ class Glas(OfficialDataset):
     """
 
     name = "glas"
-    masks = True
     metadata_name = "GLAS"
     layout = f"{_OFFICIAL}{{Grade.csv, train_*.bmp, testA_*.bmp, testB_*.bmp, *_anno.bmp}}"
     places = ((_FIELD, _OFFICIAL), (_FIELD, _FIELD), (_FIELD, ""))
 
-    def __init__(self, root: Path, metadata: Path | None = None, *, frame: int = FRAME, val: str = VALS[0]) -> None:
-        if val not in VALS:
-            raise unknown_choice("glas:val", val, VALS)
-        self.split_folders = {"train": ("train",), "val": (val, "val"), "test": ("test",)}
-        super().__init__(root, metadata, frame=frame)
+    def __init__(self, root: Path, metadata: Path | None = None, *, frame: int = FRAME, val: str = "valcl") -> None:
+        super().__init__(root, metadata, frame=frame, val=val)
         for split in self._splits:
             for image_id in self.split(split).ids:
                 firewall.protect(self.root / self._relative(split, _mask_of(image_id)))

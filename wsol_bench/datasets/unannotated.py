@@ -35,8 +35,9 @@ class UnannotatedDataset(ListedDataset):
 
     def _read_ground_truth(self, split: str) -> BoxSet:
         raise DataError(
-            f"Expected manual boxes of '{split}' but this dataset is images and labels only; fix: select with "
-            "pseudo-boxes (--val pseudo=...), or give boxes in COCO's format (-d coco) or as four files (-d folder).",
+            f"Expected manual boxes of '{split}' but this dataset is images and labels only: training, maps and "
+            "pseudo-boxes need no more, but nothing can be scored. Fix: give boxes in COCO's format (-d coco) or as "
+            "four files (-d folder).",
             self.root,
         )
 
