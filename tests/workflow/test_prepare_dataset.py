@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import io
 import tarfile
+import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -132,6 +135,49 @@ def test_failed_downloads(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Expected to download file:.* but: .*download the file by hand"):
         prepare(gone, tmp_path / "root", download=True, screen=QUIET)
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["a.tgz"]
+
+
+class _Server(http.server.BaseHTTPRequestHandler):
+    """Answers on the loopback: a page, a file that breaks off, or an error."""
+
+    def do_GET(self) -> None:
+        status, length, body = {
+            "/page.tgz": (200, 20, b"<html>Sign in</html>"),
+            "/short.tgz": (200, 1000, b"PK" * 10),
+            "/gone.tgz": (404, 4, b"gone"),
+        }[self.path]
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "left"),
+    [
+        ("page.tgz", "got a web page", ["page.tgz"]),
+        ("short.tgz", r"to download http.* but: .*(20 of 1000|20 bytes read, 980 more)", []),
+        ("gone.tgz", r"to download http.* but: Not Found", []),
+    ],
+)
+def test_answers_of_a_server(tmp_path: Path, server: str, name: str, says: str, left: list[str]) -> None:
+    card = _card(Archive(file=name, url=f"{server}/{name}", marker="Mini"))
+    with pytest.raises(DataError, match=says):
+        prepare(card, tmp_path, download=True, screen=QUIET)
+    assert [path.name for path in tmp_path.iterdir()] == left
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
