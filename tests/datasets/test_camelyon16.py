@@ -41,3 +41,15 @@ def test_root_without_the_first_folder(root: Path) -> None:
 def test_the_parts_of_a_fold(root: Path) -> None:
     with pytest.raises(UsageError, match="camelyon16:val to be one of"):
         Camelyon16(root, val="val")
+
+
+def test_patches_of_another_name_stay_open(root: Path) -> None:
+    """Only masks are shut while training runs, whatever the images are called."""
+    for folder in ("train", "valcl", "test"):
+        for path in (root / "metadata" / folder).iterdir():
+            path.write_text(path.read_text().replace("/Patch_", "/tile_"))
+    for path in sorted(root.rglob("Patch_*.png")):
+        path.rename(path.with_name(path.name.replace("Patch_", "tile_")))
+    patches = Camelyon16(root)
+    with firewall.training("t"):
+        assert patches.load_image("train", 0).size

@@ -84,7 +84,8 @@ def test_no_annotation_file_opens_while_training(minis: dict[str, OfficialDatase
     dataset = minis[name]
     files = {
         "aircraft": "fgvc-aircraft-2013b/data/images_box.txt",
-        "camelyon16": "metadata/test/localization.txt",
+        "camelyon16": "camelyon16/w-512xh-512/metastatic-patches/testing/tumor/tumor_009/"
+        "mask_test_metastatic_1.0_w_512_h_512.png",
         "cars": "cars_test_annos_withlabels.mat",
         "cub": "CUB_200_2011/bounding_boxes.txt",
         "dogs": "Annotation/n02085620-Chihuahua/n02085620_4",
@@ -94,10 +95,12 @@ def test_no_annotation_file_opens_while_training(minis: dict[str, OfficialDatase
     }
     path = dataset.root / files[name]
     assert path.is_file()
+    lists = [folder / "localization.txt" for folder in dataset._folders.values()]
     with firewall.training("a greedy method"):
         assert dataset.load_image("train", 0).size and dataset.load_image("test", 0).size
-        with pytest.raises(FirewallError):
-            path.read_bytes()
+        for shut in (path, *lists):
+            with pytest.raises(FirewallError):
+                shut.read_bytes()
         with pytest.raises(FirewallError):
             load_boxes(dataset, "test", "gt")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from wsol_bench.annotations import firewall
 from wsol_bench.datasets.folds import FoldDataset
 from wsol_bench.datasets.listed import Listing
+from wsol_bench.datasets.official import FRAME
 from wsol_bench.errors import DataError
 
 _CLASSES = ("normal", "tumor")
@@ -31,6 +34,16 @@ class Camelyon16(FoldDataset):
     metadata_name = "CAMELYON512"
     layout = "camelyon16/w-512xh-512/{metastatic-patches, normal-patches}/, and split files with --metadata"
     places = (("", ""), ("camelyon16/", ""), ("", "camelyon16/"))
+
+    def __init__(self, root: Path, metadata: Path | None = None, *, frame: int = FRAME, val: str = "valcl") -> None:
+        super().__init__(root, metadata, frame=frame, val=val)
+        # The mask of a tumour patch lies beside it under this name; which patches have one is written in the file
+        # that only the judge opens.
+        for name, split in self._splits.items():
+            for image_id in split.ids:
+                mask = image_id.replace("/Patch_", "/mask_")
+                if mask != image_id:
+                    firewall.protect(self.root / self._relative(name, mask))
 
     def _read_archive(self, wanted: tuple[str, ...]) -> tuple[dict[str, Listing], Sequence[str] | None]:
         if len(wanted) == 3:

@@ -189,7 +189,7 @@ def camelyon16(root: Path) -> None:
     ):
         tumour = f"{top}/metastatic-patches/{slides}/tumor/tumor_009/Patch_{folder}_metastatic_1.0_w_512_h_512"
         healthy = f"{top}/normal-patches/{normal}/Patch_{folder}_normal_w_512_h_512.png"
-        mask = f"{tumour.rpartition('/')[0]}/mask_{tumour.rpartition('/')[2]}.png"
+        mask = f"{tumour.replace('/Patch_', '/mask_')}.png"
         writer.image(f"{tumour}.png")
         writer.mask(mask, object_mask(255))
         writer.image(healthy)
