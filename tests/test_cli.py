@@ -25,6 +25,7 @@ from wsol_bench.errors import UsageError
 from wsol_bench.judge.rows import write_csv
 from wsol_bench.protocol import load_protocol
 from wsol_bench.registry import ANNOTATORS, DATASETS, METHODS, METRICS
+from wsol_bench.testing.miniatures import MINIATURES
 from wsol_bench.workflow.workspace import DEFAULT_WORKSPACE
 
 REPOSITORY = Path(wsol_bench.__file__).parents[1]
@@ -379,6 +380,30 @@ def test_a_dataset_is_checked_and_drawn(capsys: Output, tmp_path: Path) -> None:
     assert [row["images"] for row in rows] == [10, 10, 10]
     sheet = _json(capsys, "datasets", "sheet", *small, "--boxes", "gt", "--count", "3", "--out", "x.png")
     assert sheet == {"file": "x.png", "images": 3} and (tmp_path / "x.png").is_file()
+
+
+def test_official_datasets_are_prepared_checked_shown_and_packed(capsys: Output, tmp_path: Path) -> None:
+    MINIATURES["cub"](tmp_path / "cub")
+    place = ("-d", "cub", "--root", "cub")
+    assert main(["datasets", "prepare", "cub", "--root", "cub"]) == 0
+    told = capsys.readouterr().out
+    assert "CUB_200_2011.tgz: unpacked" in told and "97eceeb196236b17998738112f37df78" in told and "by hand" in told
+    assert main(["datasets", "prepare", "dogs", "--root", "none", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["rows"][0]["state"] == "missing" and not (tmp_path / "none").exists()
+    assert main(["datasets", "check", *place]) == 1
+    assert "test: expected 5794 images but got 6, by the card of cub" in capsys.readouterr().out
+    assert main(["datasets", "check", *place, "--subset"]) == 0
+    assert "test: note: expected 5794 images but got 6" in capsys.readouterr().out
+    shown = _json(capsys, "datasets", "show", "30107316110.jpg", *place, "--out", "x.png")
+    assert shown["image"]["split"] == "val" and shown["rows"][0]["source"] == "gt" and (tmp_path / "x.png").is_file()
+    assert main(["datasets", "show", "30107316110.jpg", *place]) == 0
+    assert "the picture is in image.png" in capsys.readouterr().out
+    rows = _json(capsys, "datasets", "stats", *place)["rows"]
+    assert [row["mean_area"] for row in rows] == [25.0, 25.0, 25.0]
+    assert main(["datasets", "stats", *place, "--figure", "boxes.png"]) == 0 and (tmp_path / "boxes.png").is_file()
+    assert "the figure is in boxes.png" in capsys.readouterr().out
+    rows = _json(capsys, "datasets", "pack", *place, "-w", "w")["rows"]
+    assert [row["images"] for row in rows] == [12, 3, 6] and list((tmp_path / "w" / "packed").iterdir())
 
 
 def test_a_dataset_with_problems_fails_its_check(capsys: Output, tmp_path: Path) -> None:

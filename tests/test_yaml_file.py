@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from wsol_bench.errors import DataError
-from wsol_bench.yaml_file import StrictModel, read_yaml
+from wsol_bench.yaml_file import StrictModel, read_content, read_yaml
 
 
 class Leaf(StrictModel):
@@ -72,3 +72,9 @@ def test_files_that_cannot_be_read(path: Path) -> None:
         read_yaml(path, Tree)
     with pytest.raises(DataError, match="cannot be read"):
         read_yaml(path.parent, Tree)
+
+
+def test_a_checksum_that_begins_like_a_number_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "card.yaml"
+    path.write_text("md5: 065e5b463ae28d29e77c1b4b166cfe61\nlr: 1e-3\n")
+    assert read_content(path) == {"md5": "065e5b463ae28d29e77c1b4b166cfe61", "lr": 0.001}

@@ -321,6 +321,20 @@ for _name, _class in {"clip": "ClipSimilarity", "naclip": "NACLIP", "sclip": "SC
     METHODS.register_lazy(_name, f"wsol_bench.methods.clip_patch_text:{_class}")
 DATASETS.register_lazy("critters", "wsol_bench.datasets.critters.dataset:Critters")
 DATASETS.register_lazy("tiny-imagenet", "wsol_bench.datasets.tiny_imagenet:TinyImageNet")
+for _name, _class in {
+    "aircraft": "Aircraft",
+    "camelyon16": "Camelyon16",
+    "cars": "Cars",
+    "cub": "Cub",
+    "dogs": "Dogs",
+    "glas": "Glas",
+    "ilsvrc": "Ilsvrc",
+}.items():
+    DATASETS.register_lazy(_name, f"wsol_bench.datasets.{_name}:{_class}")
+DATASETS.register_lazy("coco", "wsol_bench.datasets.coco:Coco")
+DATASETS.register_lazy("csv", "wsol_bench.datasets.csv_labels:CsvLabels")
+DATASETS.register_lazy("folder-of-classes", "wsol_bench.datasets.folder_of_classes:FolderOfClasses")
+DATASETS.register_lazy("openimages", "wsol_bench.datasets.open_images:OpenImages")
 DATASETS.register_lazy("folder", "wsol_bench.datasets.four_file_dataset:FourFileDataset")
 LAUNCHERS.register_lazy("local", "wsol_bench.search.launchers.local:LocalLauncher")
 LAUNCHERS.register_lazy("ray", "wsol_bench.search.launchers.ray:RayLauncher")

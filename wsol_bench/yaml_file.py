@@ -13,7 +13,7 @@ from wsol_bench.errors import DataError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_BARE_EXPONENT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+_BARE_EXPONENT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
 
 
 class StrictModel(BaseModel):

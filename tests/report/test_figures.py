@@ -27,7 +27,7 @@ def test_every_source_has_a_curve(protocol_name, policy, tmp_path, monkeypatch):
     top1 = rng.uniform(0, 100, EPOCHS)
     run = RunScores("cam/0", (0, 1, 2), TAUS, top1, top1, curves, keys, _curves(rng), _curves(rng, 1), 9)
     drawn = []
-    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr(figures, "save_figure", lambda figure, _: drawn.append(figure))
     with firewall.judging("test"):
         decisions = tuple(decide_all([run], ["gt"], protocol))
         judgement = Judgement("cam", (), (run,), decisions, np.zeros((len(decisions), 2)), 9)

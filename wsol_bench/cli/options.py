@@ -19,7 +19,7 @@ Dataset = Annotated[
         "--dataset",
         "-d",
         metavar="NAME[:OPTIONS]",
-        help="tiny-imagenet, critters:96 (embedded), folder:name=cub,frame=224, or a plug-in; see 'datasets list'.",
+        help="cub, ilsvrc, tiny-imagenet, critters:96 (embedded), coco:name=mine, or a plug-in; see 'datasets list'.",
     ),
 ]
 Root = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the images, for datasets made of files.")]
@@ -27,7 +27,7 @@ Metadata = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="For the dataset 'folder': holds train, val and test with image_ids.txt and so on.",
+        help="Holds train, val and test with image_ids.txt and so on; for the dataset 'coco', its JSON files.",
         show_default="ROOT/metadata",
     ),
 ]
