@@ -23,6 +23,8 @@ def sweep(
     set_: options.Overrides = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    compile_: options.Compile = False,
     on_bad_image: options.OnBadImage = "error",
     keep_maps: Annotated[
         bool, typer.Option("--keep-maps", help="Also record maps at native resolution (masks need them).")
@@ -40,13 +42,15 @@ def sweep(
     Examples:
       wsol-bench sweep --configs 8 --dry-run
       wsol-bench sweep --method cam --set backbone=resnet18 --epochs 20
+      torchrun --nproc-per-node 4 -m wsol_bench sweep --precision bf16
     """
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.search.plan import PlanRequest, enumerate_trials
 
-    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
+    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_), precision)
     # From here on torch is needed, which takes seconds to import.
     from wsol_bench.report.plan_table import plan_rows, plan_table
+    from wsol_bench.training.parallel import launched
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.sweep import plan_status, run_sweep
     from wsol_bench.workflow.workspace import Workspace
@@ -54,6 +58,8 @@ def sweep(
     opened = open_dataset(dataset, root=root, metadata=metadata)
     trials = enumerate_trials(plan, dataset, opened.version)
     place = Workspace(workspace)
+    # Started by torchrun: all processes train, the first one talks.
+    silent = launched()[0] > 0
     if dry_run:
         outcomes = plan_status(trials, place)
     else:
@@ -65,8 +71,11 @@ def sweep(
                 device=device,
                 on_bad_image=on_bad_image,
                 keep_maps=keep_maps,
-                screen=Screen(quiet=quiet),
+                compiled=compile_,
+                screen=Screen(quiet=quiet or silent),
             )
+    if silent:
+        return
     if json_:
         print_json({"trials": plan_rows(outcomes)})
     else:
