@@ -14,7 +14,7 @@ from torch import Tensor
 from wsol_bench.datasets.packed import PackedSplit
 from wsol_bench.methods.base import Batch, Method
 from wsol_bench.models.frozen import Answers, FrozenFunction, frozen_functions
-from wsol_bench.training.batches import VIEW_SEED, Crops, MeanStd, TrainingData, normalise, to_device
+from wsol_bench.training.batches import RESIDENT_BYTES, VIEW_SEED, Crops, MeanStd, TrainingData, normalise, to_device
 from wsol_bench.training.kept_answers import KeptAnswers, Rows, View, answering
 from wsol_bench.training.parallel import ALONE, World
 
@@ -27,14 +27,22 @@ class TrainingFeed:
         frame: side of the crops.
         answers: of frozen parts.
         world: the processes that share the batches.
+        resident_bytes: size up to which all images are copied to the device.
     """
 
-    def __init__(self, split: PackedSplit, frame: int, answers: KeptAnswers, world: World = ALONE) -> None:
+    def __init__(
+        self,
+        split: PackedSplit,
+        frame: int,
+        answers: KeptAnswers,
+        world: World = ALONE,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> None:
         self._split = split
         self._answers = answers
         self._frame = frame
         self._world = world
-        self._data = TrainingData(split, frame, answers.device)
+        self._data = TrainingData(split, frame, answers.device, resident_bytes)
 
     def steps(self, batch_size: int) -> int:
         """Returns the number of batches in an epoch."""

@@ -16,8 +16,7 @@ from filelock import FileLock, Timeout
 from wsol_bench import __version__
 from wsol_bench.annotations import firewall
 from wsol_bench.atomic import refused, remove_unfinished
-from wsol_bench.datasets.packed import PackedSplit
-from wsol_bench.errors import DataError, PluginError, WsolBenchError
+from wsol_bench.errors import PluginError, WsolBenchError
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR
 from wsol_bench.records.run_record import RunRecord, write_record
 from wsol_bench.training.config import TrialConfig
@@ -29,53 +28,8 @@ from wsol_bench.training.precision import check_precision
 from wsol_bench.training.provenance import earlier_accesses, write_provenance
 from wsol_bench.training.recorder import record_together
 from wsol_bench.training.training_state import LR_FLOOR, TrainingState, stage_of
+from wsol_bench.training.trial_data import TrialData
 from wsol_bench.training.trial_folder import Status, TrialFolder
-
-
-@dataclass(frozen=True)
-class TrialData:
-    """What training may see: packed pixels and class labels of three splits.
-
-    Attributes:
-        train: squashed to the training side (the crop needs slack).
-        val: squashed to the frame.
-        test: squashed to the frame; recorded, never trained on.
-        class_names: C names in label order.
-
-    Raises:
-        DataError: an empty split, a label without a class, or images of sides that do not fit together.
-    """
-
-    train: PackedSplit
-    val: PackedSplit
-    test: PackedSplit
-    class_names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        for name, split in self.splits.items():
-            if not len(split):
-                raise DataError(f"Expected images in the split '{name}' but it is empty.")
-            low, high = int(split.labels.min()), int(split.labels.max())
-            if low < 0 or high >= len(self.class_names):
-                raise DataError(
-                    f"Expected labels of '{name}' from 0 to {len(self.class_names) - 1}, one per class name, but got "
-                    f"{low} to {high}."
-                )
-        sides = {name: split.images.shape[1] for name, split in self.splits.items()}
-        if sides["val"] != sides["test"] or sides["train"] < sides["val"]:
-            raise DataError(
-                f"Expected val and test images of one side, and train images not below it, but got {sides}."
-            )
-
-    @property
-    def splits(self) -> dict[str, PackedSplit]:
-        """The three splits by name."""
-        return {"train": self.train, "val": self.val, "test": self.test}
-
-    @property
-    def frame(self) -> int:
-        """Side in pixels of what the network sees and of the frame in which maps are scored."""
-        return int(self.val.images.shape[1])
 
 
 class TrainingObserver(Protocol):

@@ -9,7 +9,8 @@ from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
 from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.training.device import make_deterministic, pick_device
-from wsol_bench.training.loop import TrialData, run_trial
+from wsol_bench.training.loop import run_trial
+from wsol_bench.training.trial_data import TrialData
 from wsol_bench.training.trial_folder import Status, TrialFolder
 from wsol_bench.workflow.pack_dataset import pack_split
 from wsol_bench.workflow.progress import Screen
