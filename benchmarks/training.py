@@ -272,9 +272,9 @@ def _header(options: argparse.Namespace) -> str:
             f"Load of the machine before the start: {load:.1f}.",
             "",
             f"CAM; {WARM_UP + 1} steps come before the timed ones; {options.workers} workers of the DataLoader.",
-            "Per CPU second: images by processor time of the training process. Other work on the machine does not "
-            "count there, but neither do the workers of the DataLoader. Gain: of images per CPU second without a GPU, of "
-            "images/s with one; on a busy machine images/s are not to be compared.",
+            "Per CPU second: images by processor time of the training process. Other work on the machine does "
+            "not count there, but neither do the workers of the DataLoader. Gain: of images per CPU second "
+            "without a GPU, of images/s with one; on a busy machine images/s are not to be compared.",
             "Waiting: share of the time in which a step has no batch yet. First step: from opening the packed images "
             "(or starting the workers) to the end of the first step. Recording: forward pass, sweep and peaks of whole "
             "images.",

@@ -10,8 +10,7 @@ from wsol_bench.errors import UsageError, unknown_choice
 from wsol_bench.methods.hparams import Distribution, Fixed, HyperParams, Value, draw
 from wsol_bench.registry import DATASETS, METHODS
 from wsol_bench.search.baseline import DEFAULT_RECIPE, Baseline, Recipe, checked_value, load_baseline
-from wsol_bench.training.config import OptimizerParams, TrialConfig
-from wsol_bench.training.precision import Precision
+from wsol_bench.training.config import OptimizerParams, Precision, TrialConfig
 
 _Groups = tuple[type[HyperParams], type[HyperParams]]
 """The shared parameters, and the method's own."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from wsol_bench.errors import UsageError
 from wsol_bench.methods.hparams import Fixed, HyperParams, IntUniform, LogUniform, Value, hp
-from wsol_bench.training.precision import Precision
+
+Precision = Literal["fp32", "bf16"]
 
 
 class OptimizerParams(HyperParams):

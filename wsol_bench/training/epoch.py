@@ -11,9 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from wsol_bench.methods.base import Batch, Method
 from wsol_bench.models.frozen import frozen_functions
+from wsol_bench.training.config import Precision
 from wsol_bench.training.contract import total_loss
 from wsol_bench.training.parallel import ALONE, World
-from wsol_bench.training.precision import Precision, autocast
+from wsol_bench.training.precision import autocast
 
 LossOf = Callable[[Batch], Tensor]
 """Maps a batch to the sum of its losses."""

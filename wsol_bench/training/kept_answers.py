@@ -26,7 +26,8 @@ from torch import Tensor
 from wsol_bench.atomic import refused, write_json
 from wsol_bench.datasets.packed import PackedSplit
 from wsol_bench.models.frozen import Answers, FrozenFunction
-from wsol_bench.training.precision import Precision, autocast
+from wsol_bench.training.config import Precision
+from wsol_bench.training.precision import autocast
 
 Rows = NDArray[np.int64]
 Images = Callable[[Rows], tuple[Tensor, Tensor]]

@@ -7,13 +7,11 @@ a trial's configuration.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Literal
 
 import torch
 
 from wsol_bench.errors import UsageError
-
-Precision = Literal["fp32", "bf16"]
+from wsol_bench.training.config import Precision
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:

@@ -22,11 +22,12 @@ from wsol_bench.maps.peak import peaks
 from wsol_bench.maps.sweep import sweep_largest
 from wsol_bench.methods.base import Localization, Method
 from wsol_bench.records.run_record import NO_CLASS, RunRecord
+from wsol_bench.training.config import Precision
 from wsol_bench.training.contract import checked_localization
 from wsol_bench.training.feed import RecordingFeed
 from wsol_bench.training.kept_answers import KeptAnswers
 from wsol_bench.training.parallel import World
-from wsol_bench.training.precision import Precision, autocast
+from wsol_bench.training.precision import autocast
 
 _BATCHES_BEHIND = 2
 """Predicted batches that wait for the CPU; more would only hold memory."""
