@@ -153,6 +153,8 @@ def test_the_version(capsys: Output) -> None:
         ("sweep -d criters", "Did you mean 'critters'?"),
         ("sweep -d critters:12", "from 64 to 224"),
         ("sweep -d folder", "Expected --root DIR"),
+        ("sweep --precision half", "Invalid value for '--precision': 'half' is not one of 'fp32', 'bf16'."),
+        ("datasets pack -d critters:12", "from 64 to 224"),
         ("sweep --on-bad-image drop", "Invalid value for '--on-bad-image': 'drop' is not one of 'error', 'skip'."),
         ("select --protocol realstic", "Did you mean 'realistic'?"),
         ("select --metric px_ap", "Expected --metric to be one of (box_acc_mean, max_box_acc, mean_iou, top1_loc)"),
@@ -497,3 +499,29 @@ def _tiny_image(folder: Path) -> Path:
     path = folder / "tiny.png"
     Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(path)
     return path
+
+
+def test_packing_prints_sizes_and_seconds(capsys: Output, tmp_path: Path) -> None:
+    small = ("-d", "critters:train=4,val=2,test=2", "-w", str(tmp_path), "--quiet")
+    found = _json(capsys, "datasets", "pack", *small)
+    assert [(row["split"], row["images"], row["made"]) for row in found["rows"]] == [
+        ("train", 4, True), ("val", 2, True), ("test", 2, True),
+    ]  # fmt: skip
+    assert main(["datasets", "pack", *small]) == 0
+    table = capsys.readouterr().out
+    assert "megabytes" in table and "seconds" in table and table.count(" no ") == 3
+
+
+def test_the_precision_makes_other_trials(capsys: Output, tmp_path: Path) -> None:
+    plans = [
+        _json(capsys, "sweep", "--dry-run", "--configs", "1", "-w", str(tmp_path), "--precision", precision)["trials"]
+        for precision in ("fp32", "bf16")
+    ]
+    assert plans[0] != plans[1]
+    assert plans[0] == _json(capsys, "sweep", "--dry-run", "--configs", "1", "-w", str(tmp_path))["trials"]
+
+
+def test_selecting_in_several_processes_is_refused(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "2")
+    assert "torchrun for 'sweep', then 'select' without it" in _error(capsys, "select", "--no-figures")

@@ -1,4 +1,4 @@
-"""``wsol-bench datasets``: what there is, whether it is whole, and what it looks like."""
+"""``wsol-bench datasets``: what there is, whether it is whole, what it looks like, and its packed images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsol_bench.cli import options
 from wsol_bench.cli.output import print_json, print_rows, working
 from wsol_bench.cli.parsing import HelpfulGroup
 
-app = typer.Typer(cls=HelpfulGroup, help="Prepare, check and look at datasets.", rich_markup_mode=None)
+app = typer.Typer(cls=HelpfulGroup, help="Prepare, check, look at and pack datasets.", rich_markup_mode=None)
 
 
 @app.command("list")
@@ -189,16 +189,28 @@ def pack(
     json_: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Decode all images once, ahead of training, into the workspace."""
+    """Decode and squash all images once, before any sweep.
+
+    A sweep does the same when it starts; this shows sizes and seconds, needs no GPU, and says beforehand whether the
+    disk has room. What is packed already is checked and left alone.
+
+    \b
+    Example:
+      wsol-bench datasets pack -d tiny-imagenet --root tiny-imagenet-200
+    """
     from wsol_bench.datasets.open_dataset import open_dataset
-    from wsol_bench.workflow.pack_dataset import pack_splits
+    from wsol_bench.workflow.pack_dataset import pack_dataset
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.workspace import Workspace
 
     opened = open_dataset(dataset, root=root, metadata=metadata)
+    place = Workspace(workspace)
     with working():
-        rows = pack_splits(opened, Workspace(workspace), on_bad_image, screen=Screen(quiet=quiet))
-    print_rows(rows, as_json=json_)
+        rows = pack_dataset(opened, place, on_bad_image=on_bad_image, screen=Screen(quiet=quiet))
+    if json_:
+        print_json({"dataset": opened.name, "version": opened.version, "folder": place.packed, "rows": rows})
+    else:
+        print_rows(rows, as_json=False)
 
 
 @app.command()

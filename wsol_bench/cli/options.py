@@ -10,6 +10,7 @@ import typer
 
 BadImage = Literal["error", "skip"]
 SplitName = Literal["train", "val", "test"]
+PrecisionName = Literal["fp32", "bf16"]
 
 DEFAULT_WORKSPACE: Final = Path("wsol_workspace")
 
@@ -42,6 +43,19 @@ Workspace = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto (a GPU where there is one), cpu, cuda, cuda:1.")]
+Precision = Annotated[
+    PrecisionName,
+    typer.Option(
+        metavar="fp32|bf16",
+        help="Arithmetic of the networks: bf16 is faster and rounds more; trials of the two are different ones.",
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Let torch.compile make faster kernels of training steps; results differ by rounding."
+    ),
+]
 OnBadImage = Annotated[
     BadImage,
     typer.Option(metavar="error|skip", help="What an unreadable image does: stop, or be left out and counted."),

@@ -24,6 +24,8 @@ def sweep(
     set_: options.Overrides = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    compile_: options.Compile = False,
     on_bad_image: options.OnBadImage = "error",
     keep_maps: Annotated[
         bool, typer.Option("--keep-maps", help="Also record maps at native resolution (masks need them).")
@@ -70,14 +72,16 @@ def sweep(
       wsol-bench sweep --method cam --set backbone=resnet18 --epochs 20
       wsol-bench sweep --method acol --configs 180 --workers 8
       wsol-bench sweep --workers 40 --launcher slurm --launch-option gpus=1
+      torchrun --nproc-per-node 4 -m wsol_bench sweep --precision bf16
     """
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.search.plan import PlanRequest, enumerate_trials
 
-    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
+    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_), precision)
     # From here on torch is needed, which takes seconds to import.
     from wsol_bench.report.plan_table import plan_rows, plan_table
     from wsol_bench.search.study_setting import SearchSetting
+    from wsol_bench.training.parallel import launched
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.run_study import StudyRequest, run_study, study_status
     from wsol_bench.workflow.sweep_cost import cost_lines, sweep_cost
@@ -91,6 +95,8 @@ def sweep(
     trials = enumerate_trials(plan, dataset, opened.version)
     place = Workspace(workspace)
     cost = None
+    # Started by torchrun: all processes train, the first one talks.
+    silent = launched()[0] > 0
     if dry_run:
         outcomes = study_status(trials, place)
         cost = sweep_cost(opened, outcomes)
@@ -108,10 +114,13 @@ def sweep(
             keep_maps=keep_maps,
             retries=retries,
             grace=grace,
+            compiled=compile_,
             search=search,
         )
         with working():
-            outcomes = run_study(opened, trials, place, request, screen=Screen(quiet=quiet))
+            outcomes = run_study(opened, trials, place, request, screen=Screen(quiet=quiet or silent))
+    if silent:
+        return
     if json_:
         print_json({"trials": plan_rows(outcomes)} | ({"cost": cost} if cost else {}))
         return

@@ -40,6 +40,7 @@ def worker(
         typer.Option(metavar="DIR", help="Where this machine has the metadata.", show_default="the study's"),
     ] = None,
     device: options.Device = "auto",
+    compile_: options.Compile = False,
     name: Annotated[str, typer.Option(metavar="NAME", help="Unique.", show_default="host, process, digits")] = "",
     quiet: options.Quiet = False,
 ) -> None:
@@ -62,17 +63,19 @@ def worker(
     from wsol_bench.search.study_address import StudyAddress
     from wsol_bench.search.trial_store import TrialStore
     from wsol_bench.search.worker import Worker
+    from wsol_bench.training.parallel import refuse_several
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.study import TrialRunner
     from wsol_bench.workflow.workspace import Workspace
 
+    refuse_several("worker")
     screen = Screen(quiet=quiet)
     with working():
         store = TrialStore.open(StudyAddress.parse(study))
         setting = store.setting()
         here = {"root": root, "metadata": metadata, "workspace": workspace}
         setting = setting.model_copy(update={key: str(path) for key, path in here.items() if path is not None})
-        runner = TrialRunner(setting, Workspace(Path(setting.workspace)), device, screen, bars=True)
+        runner = TrialRunner(setting, Workspace(Path(setting.workspace)), device, compile_, screen, bars=True)
         runner.prepare()
         done = Worker(store, runner, name, say=screen.say).work()
     screen.say(f"nothing is left to do; this worker completed {done} trials.")

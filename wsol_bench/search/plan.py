@@ -10,7 +10,7 @@ from wsol_bench.errors import UsageError, unknown_choice
 from wsol_bench.methods.hparams import Distribution, Fixed, HyperParams, Value, draw
 from wsol_bench.registry import DATASETS, METHODS
 from wsol_bench.search.baseline import DEFAULT_RECIPE, Baseline, Recipe, checked_value, load_baseline
-from wsol_bench.training.config import OptimizerParams, TrialConfig
+from wsol_bench.training.config import OptimizerParams, Precision, TrialConfig
 
 _Groups = tuple[type[HyperParams], type[HyperParams]]
 """The shared parameters, and the method's own."""
@@ -46,6 +46,7 @@ class PlanRequest:
         hparam_seed: seed of the draws.
         epochs: replaces the recipe's budget when given.
         overrides: parameters set by the user, as values or as text; they are not drawn.
+        precision: of the networks.
     """
 
     methods: tuple[str, ...] = ("cam",)
@@ -54,6 +55,7 @@ class PlanRequest:
     hparam_seed: int = 0
     epochs: int | None = None
     overrides: Mapping[str, Value] | None = None
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         for option, number in (("--configs", self.configs), ("--seeds", self.seeds), ("--epochs", self.epochs)):
@@ -155,6 +157,7 @@ def enumerate_trials(request: PlanRequest, dataset: str, dataset_version: str) -
                     epochs=request.epochs or plan.recipe.epochs,
                     batch_size=plan.recipe.batch_size,
                     seed=seed,
+                    precision=request.precision,
                 )
                 trials.append(PlannedTrial(index, config))
     return trials

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
-from wsol_bench.errors import WsolBenchError
+from wsol_bench.errors import UsageError, WsolBenchError
 from wsol_bench.registry import LAUNCHERS, plugin_files
 from wsol_bench.search.cells import Cell, CellState
 from wsol_bench.search.launchers.base import WorkerCommand
@@ -16,10 +16,11 @@ from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.search.study_setting import SearchSetting, StudySetting
 from wsol_bench.search.trial_store import TrialStore
 from wsol_bench.search.worker import Worker
+from wsol_bench.training.parallel import launched
 from wsol_bench.workflow.launch import run_workers
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.study import TrialRunner, register, study_address
-from wsol_bench.workflow.sweep import TrialOutcome, plan_status
+from wsol_bench.workflow.sweep import TrialOutcome, plan_status, run_sweep
 from wsol_bench.workflow.workspace import Workspace
 
 _BEATS_PER_GRACE = 12
@@ -43,6 +44,7 @@ class StudyRequest:
         keep_maps: also record maps at native resolution.
         retries: how often a trial is taken up again after its worker died.
         grace: seconds of silence after which a worker counts as dead.
+        compiled: let torch.compile make faster kernels of training steps.
         search: what chooses the configurations; None when they are planned beforehand.
     """
 
@@ -58,6 +60,7 @@ class StudyRequest:
     keep_maps: bool = False
     retries: int = 3
     grace: float = 60.0
+    compiled: bool = False
     search: SearchSetting | None = None
 
     def __post_init__(self) -> None:
@@ -71,13 +74,16 @@ def run_study(
     """Runs what a plan is missing and returns the outcome of every trial.
 
     Trials of the study that are not part of this plan are left alone. A search has a study of its own, which begins
-    with the given trials and grows.
+    with the given trials and grows. Processes that torchrun has started train the trials together, one after another
+    and without a study.
 
     Raises:
         TrialsFailedError: some trials failed; all others are finished.
         UsageError: the study has another dataset, or the launcher cannot be used.
         WorkspaceError: the workspace or the study cannot be written.
     """
+    if launched()[1] > 1:
+        return _together(dataset, trials, workspace, request, screen)
     name = request.dataset_spec if request.search is None else f"{request.dataset_spec}+{request.search.sampler}"
     store = TrialStore.open(study_address(request.study, workspace, name))
     register(store, trials, _setting(dataset, workspace, request))
@@ -85,7 +91,9 @@ def run_study(
     screen.say(f"study {store.address.masked}; 'wsol-bench status' shows it, 'wsol-bench worker' helps.")
     if not _all_finished(store, only, request.search):
         if request.workers is None:
-            runner = TrialRunner(store.setting(), workspace, request.device, screen, bars=True, dataset=dataset)
+            runner = TrialRunner(
+                store.setting(), workspace, request.device, request.compiled, screen, bars=True, dataset=dataset
+            )
             runner.prepare()
             Worker(store, runner, only=only, say=screen.say).work()
         else:
@@ -142,6 +150,26 @@ def _all_finished(store: TrialStore, only: set[str] | None, search: SearchSettin
     return whole and all(cell.finished for cell in cells)
 
 
+def _together(
+    dataset: Dataset, trials: Sequence[PlannedTrial], workspace: Workspace, request: StudyRequest, screen: Screen
+) -> list[TrialOutcome]:
+    if request.workers is not None or request.search is not None or request.study is not None:
+        raise UsageError(
+            "Expected no --workers, --study or --sampler under torchrun, which trains one trial at a time in all of "
+            "its processes; fix: leave them out, or run 'wsol-bench sweep' without torchrun."
+        )
+    return run_sweep(
+        dataset,
+        trials,
+        workspace,
+        device=request.device,
+        on_bad_image=request.on_bad_image,
+        keep_maps=request.keep_maps,
+        compiled=request.compiled,
+        screen=screen,
+    )
+
+
 def _setting(dataset: Dataset, workspace: Workspace, request: StudyRequest) -> StudySetting:
     def absolute(path: Path | None) -> str:
         return "" if path is None else str(path.expanduser().resolve())
@@ -165,8 +193,9 @@ def _setting(dataset: Dataset, workspace: Workspace, request: StudyRequest) -> S
 def _launch(
     store: TrialStore, workspace: Workspace, request: StudyRequest, only: set[str] | None, screen: Screen
 ) -> None:
+    arguments = ["--device", request.device, *(["--compile"] if request.compiled else [])]
     logs = workspace.studies / f"{store.address.name}-workers"
-    command = WorkerCommand(store.address, ["--device", request.device], logs.resolve())
+    command = WorkerCommand(store.address, arguments, logs.resolve())
     launcher = LAUNCHERS.get(request.launcher)(command, request.launch_options)
     run_workers(
         store,

@@ -61,6 +61,7 @@ def select(
     device: str = "auto",
     on_bad_image: OnBadImage = "error",
     figures: bool = True,
+    compiled: bool = False,
     screen: Screen,
 ) -> SelectionResult:
     """Runs missing trials, makes missing pseudo-boxes, judges, and writes rows and figures.
@@ -76,7 +77,15 @@ def select(
     for source in sources:
         if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
             parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
-    outcomes = run_sweep(dataset, request.trials, workspace, device=device, on_bad_image=on_bad_image, screen=screen)
+    outcomes = run_sweep(
+        dataset,
+        request.trials,
+        workspace,
+        device=device,
+        on_bad_image=on_bad_image,
+        compiled=compiled,
+        screen=screen,
+    )
     for source in sources:
         wanted = AnnotationRequest(
             request.dataset_spec, source.removeprefix("pseudo="), workers=request.workers, epochs=request.epochs

@@ -24,7 +24,8 @@ from wsol_bench.search.study_setting import StudySetting
 from wsol_bench.search.trial_store import TrialStore
 from wsol_bench.search.worker import Result
 from wsol_bench.training.device import make_deterministic, pick_device
-from wsol_bench.training.loop import TrialData, run_trial
+from wsol_bench.training.loop import run_trial
+from wsol_bench.training.trial_data import TrialData
 from wsol_bench.training.trial_folder import Status, TrialFolder, dataset_slug
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.sweep import load_trial_data
@@ -63,6 +64,7 @@ class TrialRunner:
         setting: of the study.
         workspace: folder of the trials as this machine sees it.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        compiled: let torch.compile make faster kernels of training steps.
         screen: progress.
         bars: whether to show the progress of each trial.
         dataset: when it is open already.
@@ -71,6 +73,7 @@ class TrialRunner:
     setting: StudySetting
     workspace: Workspace
     device: str = "auto"
+    compiled: bool = False
     screen: Screen = field(default_factory=lambda: Screen(quiet=True))
     bars: bool = False
     dataset: Dataset | None = None
@@ -139,5 +142,5 @@ class TrialRunner:
             )
             return run_trial(
                 trial.config, data, self.workspace.root, device=place, keep_maps=self.setting.keep_maps,
-                observer=observer,
+                compiled=self.compiled, observer=observer,
             )  # fmt: skip
