@@ -9,6 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+from pydantic import ValidationError
+
 from wsol_bench.errors import DataError
 from wsol_bench.judge.rows import ResultRow
 
@@ -27,8 +29,6 @@ IDENTITY: Final = (
     "code_version",
 )
 """The columns that say what was measured; rows that agree in them must agree in the result."""
-
-_HINTS = get_type_hints(ResultRow)
 
 
 def read_rows(path: Path) -> list[ResultRow]:
@@ -78,21 +78,30 @@ def _result(row: ResultRow) -> str:
 
 
 def _parse(cells: list[str], path: Path, line: int) -> ResultRow:
-    if len(cells) != len(_HINTS):
-        raise DataError(f"Expected {len(_HINTS)} values but got {len(cells)}; the file is damaged.", path, line)
+    if len(cells) != len(_KINDS):
+        raise DataError(f"Expected {len(_KINDS)} values but got {len(cells)}; the file is damaged.", path, line)
     values: dict[str, Any] = {}
-    for (name, kind), text in zip(_HINTS.items(), cells, strict=True):
+    for (name, kind), text in zip(_KINDS.items(), cells, strict=True):
         try:
             values[name] = _typed(kind, text)
         except (KeyError, ValueError):
-            raise DataError(f"Expected {name} to be {_KINDS[kind]} but got '{text}'.", path, line) from None
-    return ResultRow(**values)
+            raise DataError(f"Expected {name} to be {_KIND_NAMES[kind]} but got '{text}'.", path, line) from None
+    try:
+        return ResultRow(**values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = f"{problem['loc'][-1]}: " if problem["loc"] else ""
+        raise DataError(f"Expected a valid row but {where}{problem['msg']}.", path, line) from error
 
 
-_KINDS: dict[Any, str] = {bool: "True or False", int: "a whole number", float: "a finite number", str: "a text"}
+_HINTS = get_type_hints(ResultRow)
+_KINDS: dict[str, type] = {
+    field.name: _HINTS[field.name] if _HINTS[field.name] in (bool, int, float) else str for field in fields(ResultRow)
+}
+_KIND_NAMES: dict[type, str] = {bool: "True or False", int: "a whole number", float: "a finite number", str: "a text"}
 
 
-def _typed(kind: Any, text: str) -> Any:
+def _typed(kind: type, text: str) -> Any:
     if kind is bool:
         return {"True": True, "False": False}[text]
     value = kind(text)

@@ -59,7 +59,7 @@ def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol
             decision = found[0]
             run = judgement.scores[decision.run]
             epoch = run.epochs.index(decision.epoch)
-            curve = run.test.box_acc[epoch, level]
+            curve = run.test[epoch].curves.box_acc[level]
             axis.plot(run.taus, curve, color=colour, label=f"selected by {source}: {run.label}, epoch {decision.epoch}")
             axis.plot(decision.taus[0], decision.value, "o", color=colour, clip_on=False)
         axis.set_title(f"{judgement.method}: test accuracy over the threshold", loc="left")

@@ -71,7 +71,7 @@ def headline_table(rows: Sequence[ResultRow], metric: str, title: str) -> Table:
 
 def metrics_table(rows: Sequence[ResultRow], title: str) -> Table:
     """All metrics side by side: one line per source, one column per metric and policy BV-VT (BV-OT for ``cls``)."""
-    metrics = list(dict.fromkeys(row.metric for row in rows))
+    metrics = [metric for metric in dict.fromkeys(row.metric for row in rows) if metric in METRIC_TITLES]
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     table.add_column("selected by", no_wrap=True)
     table.add_column("policy", no_wrap=True)
