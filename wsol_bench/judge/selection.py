@@ -131,22 +131,51 @@ def decide(
                 for run, epoch in zip(runs, epochs, strict=True)
             ]
         chosen = int(np.argmax(keys))
-        run, epoch = runs[chosen], epochs[chosen]
-        taus = _tau_indices(run, source, threshold, epoch, metric, protocol)
+        cell = cell_of(runs, chosen, epochs[chosen], source, threshold, metric, protocol)
+    return replace(
+        cell,
+        selection=selection,
+        supervision=book.supervision(),
+        note=_note(runs, source, book) or cell.note,
+        accesses=condensed(book.accesses),
+    )
+
+
+def cell_of(
+    runs: Sequence[RunScores],
+    chosen: int,
+    epoch: int,
+    source: str,
+    threshold: Threshold,
+    metric: Metric,
+    protocol: Protocol,
+) -> Decision:
+    """Returns the cell of a choice that was made already, by whatever means; its provenance is left empty.
+
+    Args:
+        runs: the runs that compete.
+        chosen: index of the chosen one.
+        epoch: index of its chosen epoch.
+        source: whose boxes freeze the threshold, where it is frozen.
+        threshold: where tau comes from.
+        metric: what to report.
+        protocol: the rules.
+    """
+    run = runs[chosen]
+    taus = _tau_indices(run, source, threshold, epoch, metric, protocol)
     parts = _values(run.test[epoch].otsu if threshold == "OT" else run.test[epoch].curves, metric, taus, protocol)
     return Decision(
         source=source,
-        selection=selection,
+        selection="BV",
         threshold=threshold,
         metric=metric,
         run=chosen,
         epoch=run.epochs[epoch],
         taus=() if threshold == "OT" else tuple(float(run.taus[index]) for index in taus),
         value=float(np.mean(parts)),
-        supervision=book.supervision(),
-        note=_note(runs, source, book) or _tau_loss(run, epoch, threshold, metric, parts, protocol),
+        supervision="",
+        note=_tau_loss(run, epoch, threshold, metric, parts, protocol),
         parts=tuple(parts),
-        accesses=condensed(book.accesses),
     )
 
 
