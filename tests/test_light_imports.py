@@ -29,6 +29,8 @@ HEAVY = (
 COMMANDS = (
     "",
     "select",
+    "tables",
+    "audit",
     "sweep",
     "evaluate",
     "annotate",

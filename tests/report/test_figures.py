@@ -28,7 +28,7 @@ def test_every_source_has_a_curve(protocol_name, policy, tmp_path, monkeypatch):
     test = {epoch: TestScores(50.0, _curves(rng), _curves(rng, 1), 9) for epoch in range(EPOCHS)}
     run = RunScores("cam/0", (0, 1, 2), TAUS, TAUS, rng.uniform(0, 100, EPOCHS), val, {"gt": "gt"}, test)
     drawn = []
-    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr(figures, "save_figure", lambda figure, _: drawn.append(figure))
     with firewall.judging("test"):
         decisions = tuple(decide_all([run], ["gt"], protocol))
         judgement = Judgement("cam", (), (run,), decisions, np.zeros((len(decisions), 2)), 9, ("gt",), None, {})

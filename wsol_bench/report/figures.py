@@ -23,7 +23,7 @@ def epochs_figure(judgement: Judgement, sources: Sequence[str], protocol: Protoc
     accuracy; below, classification accuracy: the two peak at different epochs, which is the reason for the protocol.
     """
     run = judgement.scores[_headline_run(judgement, sources, protocol)]
-    figure, (upper, lower) = _new(2, 1, figsize=(6.4, 5.2), sharex=True, height_ratios=(3, 1))
+    figure, (upper, lower) = new_figure(2, 1, figsize=(6.4, 5.2), sharex=True, height_ratios=(3, 1))
     for colour, source in zip(COLOURS, [source for source in sources if source != CLS], strict=False):
         curve = validation_score(run, source, protocol)
         best = int(curve.argmax())
@@ -42,12 +42,12 @@ def epochs_figure(judgement: Judgement, sources: Sequence[str], protocol: Protoc
     upper.legend(frameon=False, fontsize="small", loc="lower right")
     lower.legend(frameon=False, fontsize="small", loc="lower right")
     lower.xaxis.get_major_locator().set_params(integer=True)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol: Protocol, path: Path) -> None:
     """Draws test accuracy over tau for each method's chosen run, with the threshold that each source freezes."""
-    figure, axes = _new(1, len(judgements), figsize=(6.4 * len(judgements), 4.2), sharey=True, squeeze=False)
+    figure, axes = new_figure(1, len(judgements), figsize=(6.4 * len(judgements), 4.2), sharey=True, squeeze=False)
     level = protocol.iou_thresholds.index(protocol.selection_iou)
     policy = f"{protocol.headline.selection}-{protocol.headline.threshold}"
     origin = "frozen on validation" if protocol.headline.threshold == "VT" else "the best on test"
@@ -67,7 +67,7 @@ def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol
         axis.set_ylim(bottom=0)
         axis.legend(frameon=False, fontsize="small")
     axes[0][0].set_ylabel(f"box accuracy at IoU {protocol.selection_iou:g} [%]")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _headline_run(judgement: Judgement, sources: Sequence[str], protocol: Protocol) -> int:
@@ -82,7 +82,8 @@ def _headline_run(judgement: Judgement, sources: Sequence[str], protocol: Protoc
     return judgement.decisions[0].run
 
 
-def _new(rows: int, columns: int, **options: Any) -> Any:
+def new_figure(rows: int, columns: int, **options: Any) -> Any:
+    """Returns a figure and its axes in the style of all figures; nothing is shown on a screen."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -95,7 +96,8 @@ def _new(rows: int, columns: int, **options: Any) -> Any:
     return figure, axes
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a figure whole, in the format of the file's ending, and closes it."""
     from matplotlib import pyplot
 
     with whole_file(path) as temporary:
