@@ -84,6 +84,9 @@ def test_rows_and_figures_are_on_disk(result):
     stored = json.loads((result.folder / "select.json").read_text())
     assert len(stored["rows"]) == len(result.rows)
     assert stored["overstatements"][0]["source"] == "ss"
+    audited = json.loads((result.folder / "audit.json").read_text())["rows"]
+    assert len(audited) == len(result.rows)
+    assert {row["verdict"] for row in audited if row["claims"]} == {"realistic"}
 
 
 def test_the_printed_page_holds_what_a_reader_needs(result, capsys):

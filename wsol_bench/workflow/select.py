@@ -23,6 +23,7 @@ from wsol_bench.workflow.annotate import AnnotationRequest, annotate, pseudo_box
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.selection_plan import PlannedRun, SelectionPlan
+from wsol_bench.workflow.selection_tables import Study, audit_of
 from wsol_bench.workflow.sweep import TrialOutcome, plan_status, run_sweep
 from wsol_bench.workflow.workspace import Workspace
 
@@ -108,6 +109,8 @@ def select(
         skipped=_skipped(outcomes),
     )
     plan.write(result.folder)
+    audited = audit_of(Study(dataset, plan, workspace, judged))
+    write_json(result.folder / "audit.json", {"rows": [row.as_dict() for row in audited]})
     _write(result, figures)
     return result
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from wsol_bench.atomic import write_text
 from wsol_bench.errors import UsageError
 from wsol_bench.protocol import Protocol, load_protocol
 from wsol_bench.training.trial_folder import Status, dataset_slug
 from wsol_bench.workflow.workspace import Workspace
-from wsol_bench.yaml_file import StrictModel, read_yaml
+from wsol_bench.yaml_file import StrictModel, read_yaml, yaml_text
 
 FILE = "selection.yaml"
 
@@ -67,9 +65,7 @@ class SelectionPlan(StrictModel):
 
     def write(self, folder: Path) -> None:
         """Writes the plan beside the rows that it explains."""
-        write_text(
-            folder / FILE, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
-        )
+        write_text(folder / FILE, yaml_text(self.model_dump(mode="json")))
 
 
 def read_plan(workspace: Workspace, dataset: str) -> SelectionPlan:
