@@ -19,6 +19,7 @@ from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.select import SelectionRequest, select
 from wsol_bench.workflow.selection_plan import read_plan
 from wsol_bench.workflow.selection_tables import TABLES, Study, audit_of, figures_of, tables_of
+from wsol_bench.workflow.sweep import run_sweep
 from wsol_bench.workflow.workspace import Workspace
 
 SPEC = "critters:size=64,train=40,val=12,test=16"
@@ -31,6 +32,7 @@ def workspace(tmp_path_factory):
     place = Workspace(tmp_path_factory.mktemp("workspace"))
     trials = enumerate_trials(PlanRequest(methods=("cam", "has"), configs=2, epochs=1), SPEC, dataset.version)
     sources = ("cls", "gt", "pseudo=ss", "noise:10", "noise:40")
+    run_sweep(dataset, trials[:2], place, device="cpu", keep_maps=True, screen=Screen(quiet=True))
     request = SelectionRequest(SPEC, trials, sources, replicates=40, epochs=1)
     select(dataset, request, place, device="cpu", figures=False, screen=Screen(quiet=True))
     return place
@@ -51,6 +53,10 @@ def test_every_table_is_made(study):
     assert made["4.5"].columns[2:] == ("ss",)
     assert {row[1] for row in made["4.2"].rows} == {"cam", "has"}
     assert {row[0] for row in made["comparisons"].rows} == {"cls", "gt", "ss", "noise:10", "noise:40"}
+    # Only cam kept its maps.
+    assert {row[1] for row in made["4.9"].rows} == {"cam"}
+    masks = list(dict.fromkeys(row[2] for row in made["4.9"].rows))
+    assert (masks[0], masks[1], masks[-1], len(masks)) == ("exact", "eroded 5 %", "maps of cam", 12)
     assert made["budget"].columns[3:] == ("n=1", "n=2")
     with pytest.raises(UsageError, match=r"--table.*4\.2"):
         tables_of(study, ["4.22"])
