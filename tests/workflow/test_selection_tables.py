@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +61,14 @@ def test_every_table_is_made(study):
     assert made["budget"].columns[3:] == ("n=1", "n=2")
     with pytest.raises(UsageError, match=r"--table.*4\.2"):
         tables_of(study, ["4.22"])
+
+
+def test_the_documentation_and_the_help_name_every_table(capsys):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "judge.md").read_text(encoding="utf-8")
+    assert [name for name in TABLES if f"| `{name}` |" not in text] == []
+    assert main(["tables", "--help"]) == 0
+    words = capsys.readouterr().out.replace(",", " ").replace(";", " ").split()
+    assert [name for name in TABLES if name not in words] == []
 
 
 def test_both_readings_of_bt_vt(study):
