@@ -362,6 +362,7 @@ def test_measured_rows_are_merged(capsys: Output, tmp_path: Path) -> None:
     from wsol_bench.judge.rows import ResultRow
 
     kinds = {"epoch": 1, "value": 43.25, "ci_low": 40.0, "ci_high": 46.0, "n": 400, "realistic": True}
+    kinds |= {"split": "test", "selection": "BV", "tau_from": "VT", "configs": 3, "seeds": 1}
     row = ResultRow(**{name: kinds.get(name, name) for name in ResultRow.__dataclass_fields__})  # type: ignore[arg-type]
     for name, found in (("a", row), ("b", replace(row, dataset="other"))):
         write_csv(tmp_path / "w" / "results" / name / "rows.csv", [found])

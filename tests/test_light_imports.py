@@ -30,6 +30,8 @@ HEAVY = (
 COMMANDS = (
     "",
     "select",
+    "tables",
+    "audit",
     "sweep",
     "evaluate",
     "annotate",

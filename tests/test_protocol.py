@@ -27,7 +27,7 @@ def test_the_realistic_protocol_selects_without_ground_truth() -> None:
 
 def test_a_protocol_of_ones_own_is_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yml"
-    path.write_text(REALISTIC.replace("id: realistic", "id: mine").replace("version: 1", "version: 7"))
+    path.write_text(REALISTIC.replace("id: realistic", "id: mine").replace("version: 2", "version: 7"))
     assert load_protocol(str(path)).label == "mine@7"
 
 
@@ -45,9 +45,9 @@ def test_names_and_files_that_are_not_there(tmp_path: Path) -> None:
     [
         ("tau_grid: levels", "tau_grid: level", "tau_grid should be 'levels' or|tau_grid should be 'levels' .*or"),
         ("tau_grid: levels", "tau_grid: 0", "tau_grid .*should be greater than 0"),
-        ("version: 1", "version: 0", "version should be greater than or equal to 1"),
-        ("version: 1", "version: one", "version should be a valid integer"),
-        ("version: 1", "versoin: 1", r"versoin is not a known key \(Did you mean 'version'\?\)"),
+        ("version: 2", "version: 0", "version should be greater than or equal to 1"),
+        ("version: 2", "version: one", "version should be a valid integer"),
+        ("version: 2", "versoin: 2", r"versoin is not a known key \(Did you mean 'version'\?\)"),
         ("[0.3, 0.5, 0.7]", "[0.3, 5, 0.7]", r"iou_thresholds.1 should be less than 1 \(got 5\)"),
         ("[0.3, 0.5, 0.7]", "[0.5, 0.3]", "iou_thresholds must rise"),
         ("[0.3, 0.5, 0.7]", "[0.5, 0.5]", "iou_thresholds must rise"),
@@ -61,6 +61,19 @@ def test_names_and_files_that_are_not_there(tmp_path: Path) -> None:
         ("sources: [cls, gt, pseudo]", "sources: [gt, gt]", "sources must not repeat"),
         ("sources: [cls, gt, pseudo]", "sources: [boxes]", "sources.0 should be 'cls', 'gt' or 'pseudo'"),
         ("contours: largest\n", "", "contours is missing"),
+        ("bt_key: reported", "bt_key: both", "bt_key should be 'reported' or 'selection'"),
+        ("tau_per_iou: own", "tau_per_iou: any", "tau_per_iou should be 'own' or 'shared'"),
+        ("ties: first", "ties: last", "ties should be 'first'"),
+        ("otsu: per_image", "otsu: per_split", "otsu should be 'per_image'"),
+        ("cls_thresholds: [OT, TT]", "cls_thresholds: [OT, OT]", "cls_thresholds must not repeat"),
+        ("cls_thresholds: [OT, TT]", "cls_thresholds: [VT]", "cls_thresholds.0 should be 'OT' or 'TT'"),
+        ("tau_grid: levels", "tau_grid: {val: 0.001, test: 0.004}", "val must be a multiple of test"),
+        (
+            "flag_tau_loss: 10.0",
+            "flag_tau_los: 10.0",
+            r"flag_tau_los is not a known key \(Did you mean 'flag_tau_loss'",
+        ),
+        ("seeds: 3", "seeds: 0", "seeds should be greater than or equal to 1"),
     ],
 )
 def test_every_offending_key_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
@@ -70,3 +83,13 @@ def test_every_offending_key_is_named(tmp_path: Path, old: str, new: str, says: 
     with pytest.raises(DataError, match=says) as caught:
         load_protocol(str(path))
     assert str(caught.value).startswith(f"{path}: Expected a protocol but: ")
+
+
+def test_every_option_of_the_realistic_protocol_is_documented() -> None:
+    """Ambiguities of the sources are options, and a reader must find each of them."""
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("protocol.md", "judge.md"))
+    plain = {"id", "version", "title", "citation", "contours", "sources", "selections", "thresholds", "metrics"}
+    options = set(type(load_protocol("realistic")).model_fields) - plain - {"headline", "may_read"}
+    assert {option for option in options if f"`{option}`" not in text} == set()
+    assert {option for option in options if f"\n{option}: " not in REALISTIC} == set()

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from wsol_bench.errors import DataError
-from wsol_bench.yaml_file import StrictModel, read_content, read_yaml
+from wsol_bench.yaml_file import StrictModel, read_content, read_yaml, yaml_text
 
 
 class Leaf(StrictModel):
@@ -74,7 +74,14 @@ def test_files_that_cannot_be_read(path: Path) -> None:
         read_yaml(path.parent, Tree)
 
 
-def test_a_checksum_that_begins_like_a_number_is_text(tmp_path: Path) -> None:
-    path = tmp_path / "card.yaml"
-    path.write_text("md5: 065e5b463ae28d29e77c1b4b166cfe61\nlr: 1e-3\n")
-    assert read_content(path) == {"md5": "065e5b463ae28d29e77c1b4b166cfe61", "lr": 0.001}
+@pytest.mark.parametrize("text", ["54e5055bd93c", "12345678e012", "1e-3", "0123", "true", "noise:10", "a: b", "ü"])
+def test_texts_come_back_as_texts(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml_text({"ids": [text, 0.001, 7], text: text}), encoding="utf-8")
+    assert read_content(path) == {"ids": [text, 0.001, 7], text: text}
+
+
+def test_a_hash_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("trial: 54e5055bd93c\nlr: 1e-3\n")
+    assert read_content(path) == {"trial": "54e5055bd93c", "lr": 0.001}

@@ -34,6 +34,20 @@ class MayRead(StrictModel):
     report: tuple[Literal["gt"], ...]
 
 
+class TauGrids(StrictModel):
+    """Steps of the tau grids of the two splits; each tau of ``val`` must be one of ``test``, to be frozen there."""
+
+    val: Unit
+    test: Unit
+
+    @model_validator(mode="after")
+    def _nested(self) -> Self:
+        ratio = self.val / self.test
+        if self.test > self.val or abs(ratio - round(ratio)) > 1e-9:
+            raise ValueError(f"val must be a multiple of test, got {self.val:g} and {self.test:g}")
+        return self
+
+
 class Protocol(StrictModel):
     """One protocol.
 
@@ -42,12 +56,24 @@ class Protocol(StrictModel):
         version: raised whenever a score could change.
         title: one line for people.
         citation: where the protocol comes from.
-        tau_grid: ``levels`` for all 255 cuts of an 8-bit map, or the step of ``arange(0, 1, step)``.
+        tau_grid: ``levels`` for all 255 cuts of an 8-bit map, the step of ``arange(0, 1, step)``, or a step per split.
         iou_thresholds: the IoU levels delta at which box accuracy is reported, rising, in (0, 1).
         selection_iou: the delta used to select epochs and configurations; one of ``iou_thresholds``.
         contours: ``largest``: one box per map, of the contour with the largest polygon area.
         epoch_zero_eligible: whether the untrained network may be selected.
         reselect_per_policy: whether BT picks its configuration anew for each threshold policy.
+        bt_key: the test number by which BT picks: the ``reported`` one, or always that of ``selection`` (the box
+            accuracy at ``selection_iou``), so that all metrics describe one model.
+        cls_bt_key: the same where class labels select: test classification (``top1``), or the ``reported`` number.
+        mean_iou_model: whose mean IoU BT reports: of the model picked by ``max_box_acc``, or by ``mean_iou`` itself.
+        cls_thresholds: threshold policies published for class labels, which have no validation threshold.
+        tau_per_iou: each IoU level has its ``own`` tau, or all share that of ``selection_iou``.
+        ties: the ``first`` epoch, tau and configuration win.
+        otsu: OT is a threshold ``per_image``.
+        map_normalisation: records are made of maps stretched to [0, 1] ``after_resize``.
+        epoch_figure: measures that the figure of epochs shows; its dots always come from the first one.
+        flag_tau_loss: points; a VT row that loses more than this against TT on the same model says so.
+        seeds: how many seeds a selected configuration should have been run with; fewer are noted in the audit.
         sources: what may select on the validation set; ``pseudo`` stands for every set of pseudo-boxes given.
         selections: where the configuration may be picked: ``BT`` on the test set, ``BV`` on the validation set.
         thresholds: where tau may come from: ``TT`` test, ``VT`` validation, ``OT`` Otsu per image.
@@ -60,12 +86,23 @@ class Protocol(StrictModel):
     version: int = Field(ge=1)
     title: str
     citation: str
-    tau_grid: Literal["levels"] | Unit
+    tau_grid: Literal["levels"] | Unit | TauGrids
     iou_thresholds: tuple[Unit, ...] = Field(min_length=1)
     selection_iou: Unit
     contours: Literal["largest"]
     epoch_zero_eligible: bool
     reselect_per_policy: bool
+    bt_key: Literal["reported", "selection"] = "reported"
+    cls_bt_key: Literal["top1", "reported"] = "top1"
+    mean_iou_model: Literal["max_box_acc", "mean_iou"] = "max_box_acc"
+    cls_thresholds: tuple[Literal["OT", "TT"], ...] = Field(default=("OT", "TT"), min_length=1)
+    tau_per_iou: Literal["own", "shared"] = "own"
+    ties: Literal["first"] = "first"
+    otsu: Literal["per_image"] = "per_image"
+    map_normalisation: Literal["after_resize"] = "after_resize"
+    epoch_figure: tuple[Literal["box_acc", "mean_iou"], ...] = Field(default=("box_acc", "mean_iou"), min_length=1)
+    flag_tau_loss: float = Field(default=10.0, ge=0)
+    seeds: int = Field(default=3, ge=1)
     sources: tuple[Literal["cls", "gt", "pseudo"], ...] = Field(min_length=1)
     selections: tuple[Selection, ...] = Field(min_length=1)
     thresholds: tuple[Threshold, ...] = Field(min_length=1)
@@ -84,7 +121,12 @@ class Protocol(StrictModel):
             raise ValueError(f"iou_thresholds must rise without repetition, got {list(self.iou_thresholds)}")
         if self.selection_iou not in self.iou_thresholds:
             raise ValueError(f"selection_iou {self.selection_iou} is not one of {list(self.iou_thresholds)}")
-        _no_repetition("sources", self.sources)
+        for name, values in (
+            ("sources", self.sources),
+            ("cls_thresholds", self.cls_thresholds),
+            ("epoch_figure", self.epoch_figure),
+        ):
+            _no_repetition(name, values)
         for name, chosen, listed in (
             ("metric", self.headline.metric, self.metrics),
             ("selection", self.headline.selection, self.selections),

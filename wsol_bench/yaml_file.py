@@ -49,6 +49,11 @@ def read_content(path: Path) -> Any:
         raise DataError(f"Expected YAML but: {problem}.", path, None if mark is None else mark.line + 1) from error
 
 
+def yaml_text(content: Any) -> str:
+    """Returns plain values as YAML that :func:`read_content` reads back as they are; short lists stay on one line."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120)
+
+
 def validated(content: Any, model: type[Model], path: Path) -> Model:
     """Makes a model of plain values that came from ``path``.
 
@@ -77,7 +82,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _BARE_EXPONENT, list("-+0123456789"))
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that the loader would take for numbers, such as the trial id ``12345678e012``."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _BARE_EXPONENT, list("-+0123456789"))
 
 
 def _problems(error: ValidationError, content: Any, model: type[BaseModel]) -> list[str]:

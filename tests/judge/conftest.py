@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from wsol_bench.annotations.boxes import BoxSet
-from wsol_bench.judge.scoring import RecordedRun
+from wsol_bench.judge.judgement import Judgement, judge_method
+from wsol_bench.judge.scoring import RecordedRun, ScoringBoxes
 from wsol_bench.maps.otsu import otsu_boxes
 from wsol_bench.maps.sweep import sweep_largest
+from wsol_bench.protocol import Protocol, load_protocol
 from wsol_bench.records.run_record import RunRecord, write_record
 
 FRAME = 24
@@ -68,3 +70,33 @@ def study(tmp_path: Path):
         runs.append(RecordedRun(label, folder, (0, 1, 2)))
     ids = {split: maps["cam/0", split, 0][0].ids for split in ("val", "test")}
     return runs, maps, make_boxes(rng, ids["val"]), make_boxes(rng, ids["test"])
+
+
+REALISTIC = load_protocol("realistic")
+
+
+@pytest.fixture(scope="session")
+def contest(tmp_path_factory) -> tuple[list[Judgement], Protocol, ScoringBoxes]:
+    """Two methods with five and four runs of three epochs, judged with three box sources and class labels."""
+    rng = np.random.default_rng(11)
+    root = tmp_path_factory.mktemp("contest")
+    runs: dict[str, list[RecordedRun]] = {}
+    for method, count in (("cam", 5), ("acol", 4)):
+        for index in range(count):
+            folder = root / method / str(index)
+            for epoch in range(3):
+                for split, images in (("val", 24), ("test", 36)):
+                    record, _ = make_record(rng, split, images)
+                    write_record(folder / "records" / f"{split}-{epoch:03d}.parquet", record, {})
+            runs.setdefault(method, []).append(RecordedRun(f"{method}/{index}", folder, (0, 1, 2)))
+    ids = {split: runs["cam"][0].record(split, 0).ids for split in ("val", "test")}
+    boxes = ScoringBoxes(
+        {"gt": make_boxes(rng, ids["val"]), "ss": make_boxes(rng, ids["val"]), "mine": make_boxes(rng, ids["val"])},
+        {"gt": "gt", "ss": "pseudo:ss", "mine": "folder:mine"},
+        make_boxes(rng, ids["test"]),
+    )
+    judged = [
+        judge_method(method, several, boxes, ("cls", "gt", "ss", "mine"), REALISTIC, replicates=80)
+        for method, several in runs.items()
+    ]
+    return judged, REALISTIC, boxes

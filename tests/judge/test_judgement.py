@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from wsol_bench.annotations import firewall
+from wsol_bench.errors import RecordError
 from wsol_bench.judge.confidence import ReplicateValues
+from wsol_bench.judge.fingerprints import boxes_hash, record_hash, study_hash
 from wsol_bench.judge.fixed_boxes import centre_box, fixed_box_scores, frame_box
 from wsol_bench.judge.judgement import judge_method, overstatement, rows_of
 from wsol_bench.judge.rows import find, write_csv
@@ -30,11 +35,11 @@ def judged(study):
 def test_every_cell_becomes_a_row_with_an_interval(judged, tmp_path):
     judgement, protocol, _ = judged
     rows = rows_of(judgement, protocol, "invented", "1")
-    assert len(rows) == 3 * 4 * len(protocol.metrics)
+    assert len(rows) == 3 * 4 * (len(protocol.metrics) + len(protocol.iou_thresholds))
     for row in rows:
         assert row.ci_low <= row.value + 1e-9 or row.tau_from == "TT"
         assert row.ci_low <= row.ci_high
-        assert (row.n, row.split, row.evaluator, row.protocol) == (30, "test", "box@1", "realistic@1")
+        assert (row.n, row.split, row.evaluator, row.protocol) == (30, "test", "box@1", "realistic@2")
     realistic = {(row.val_boxes, row.selection, row.tau_from) for row in rows if row.realistic}
     assert realistic == {("ss", "BV", "VT"), ("cls", "BV", "OT")}
     path = tmp_path / "rows.csv"
@@ -67,6 +72,80 @@ def test_replicates_equal_the_slow_way(judged, study):
         sums = per_image.T @ weights
         picked = sums.max(axis=0) if decision.threshold == "TT" else sums[np.searchsorted(taus, decision.taus[0])]
         np.testing.assert_allclose(values, 100 * picked / weights.sum(axis=0), atol=1e-6)
+
+
+def test_the_parts_of_a_mean_are_rows_of_the_same_model(judged):
+    judgement, protocol, _ = judged
+    rows = rows_of(judgement, protocol, "invented", "1")
+    for source, selection, tau_from in {(row.val_boxes, row.selection, row.tau_from) for row in rows}:
+        cell = {"val_boxes": source, "selection": selection, "tau_from": tau_from}
+        whole = find(rows, metric="box_acc_mean", **cell)
+        parts = [find(rows, metric=f"box_acc_{level}", **cell) for level in (30, 50, 70)]
+        assert whole.value == pytest.approx(np.mean([part.value for part in parts]))
+        assert {(part.run, part.epoch) for part in parts} == {(whole.run, whole.epoch)}
+        assert [part.iou_threshold for part in parts] == ["0.3", "0.5", "0.7"]
+        assert "+".join(part.tau for part in parts).strip("+") == whole.tau.strip("+")
+        if tau_from == "TT":
+            assert parts[0].value >= parts[1].value >= parts[2].value
+
+
+def test_rows_say_what_they_were_made_of(judged, study):
+    judgement, protocol, boxes = judged
+    rows = rows_of(judgement, protocol, "invented", "1")
+    assert {(row.configs, row.seeds, row.missing) for row in rows} == {(2, 1, "")}
+    assert {row.val_boxes_hash for row in rows if row.val_boxes == "cls"} == {""}
+    assert {row.val_boxes_hash for row in rows if row.val_boxes == "ss"} == {boxes_hash(boxes.val["ss"])}
+    assert {row.test_boxes_hash for row in rows} == {boxes_hash(boxes.test)}
+    for row in rows[:6]:
+        run = next(run for run in study[0] if run.label == row.run)
+        assert row.record_hash == record_hash(run, "test", row.epoch)
+    other = protocol.model_copy(update={"selection_iou": 0.7})
+    assert study_hash(protocol, "invented", "1", judgement.runs) == rows[0].study
+    assert study_hash(other, "invented", "1", judgement.runs) != rows[0].study
+    assert study_hash(protocol, "invented", "1", judgement.runs[:1]) != rows[0].study
+
+
+def test_a_row_that_read_ground_truth_cannot_be_realistic(judged):
+    judgement, protocol, _ = judged
+    row = find(rows_of(judgement, protocol, "invented", "1"), val_boxes="gt", selection="BV", tau_from="VT")
+    with pytest.raises(ValidationError, match="cannot be realistic"):
+        replace(row, realistic=True)
+
+
+def _damage(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def test_missing_runs_and_records_are_named_or_left_out_and_told(study):
+    runs, _, val, test = study
+    protocol = load_protocol("realistic")
+    boxes = ScoringBoxes({"ss": val}, {"ss": "pseudo:ss"}, test)
+
+    def judge(**options):
+        return judge_method("cam", runs, boxes, ("cls", "ss"), protocol, replicates=5, **options)
+
+    with pytest.raises(RecordError, match=r"cam/2, cam/3 are not; .*--allow-missing"):
+        judge(absent=("cam/2", "cam/3"))
+    assert judge(unfinished=("cam/1",), allow_missing=True).missing == "the rest of 1 runs"
+    whole = judge()
+    first = whole.find("ss", "BV-VT", "max_box_acc")[0]
+    _damage(runs[first.run].path("test", first.epoch))
+    with pytest.raises(RecordError, match="damaged"):
+        judge()
+    judged = judge(absent=("cam/2",), allow_missing=True)
+    assert first.epoch not in judged.runs[first.run].epochs
+    assert judged.missing == "1 of 3 runs; 1 epochs"
+    assert f"test-{first.epoch:03d}.parquet" in judged.dropped[0]
+    assert {row.missing for row in rows_of(judged, protocol, "d", "1")} == {"1 of 3 runs; 1 epochs"}
+    for epoch in range(3):
+        _damage(runs[1 - first.run].path("val", epoch))
+    alone = judge(allow_missing=True)
+    assert alone.absent == (runs[1 - first.run].label,)
+    assert len(alone.runs) == 1
+    for epoch in range(3):
+        _damage(runs[first.run].path("val", epoch))
+    with pytest.raises(RecordError, match="usable record"):
+        judge(allow_missing=True)
 
 
 def test_overstatement_is_paired(judged):

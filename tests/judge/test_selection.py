@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from wsol_bench.annotations import firewall
 from wsol_bench.errors import FirewallError, UsageError
-from wsol_bench.judge.scores import AccuracyCurves, RunScores
+from wsol_bench.judge.scores import AccuracyCurves, RunScores, TestScores, ValidationScores
 from wsol_bench.judge.selection import decide, decide_all
 from wsol_bench.protocol import Protocol, load_protocol
 
@@ -35,23 +37,25 @@ def toy() -> list[RunScores]:
     return [_run(label, *numbers) for label, numbers in TOY.items()]
 
 
-def _curves(accuracy: list[list[float]]) -> AccuracyCurves:
-    table = np.asarray(accuracy, dtype=np.float64)
-    return AccuracyCurves(box_acc=table[:, None, :], mean_iou=table, top1_loc=table[:, None, :])
+def _curves(accuracy) -> AccuracyCurves:
+    row = np.asarray(accuracy, dtype=np.float64)
+    return AccuracyCurves(box_acc=row[None], mean_iou=row, top1_loc=row[None])
 
 
 def _run(label, val, test, val_top1, test_top1, otsu, sources=("rpn",)) -> RunScores:
+    table = np.asarray(val, dtype=np.float64)
     return RunScores(
         label=label,
         epochs=tuple(range(len(val))),
         taus=TAUS,
+        val_taus=TAUS,
         val_top1=np.asarray(val_top1, dtype=np.float64),
-        test_top1=np.asarray(test_top1, dtype=np.float64),
-        val={source: _curves(val) for source in sources},
+        val={source: ValidationScores.of(table[:, None], table) for source in sources},
         ledger_keys={source: "gt" if source == "gt" else f"pseudo:{source}" for source in sources},
-        test=_curves(test),
-        otsu=_curves([[value] for value in otsu]),
-        num_test=100,
+        test={
+            epoch: TestScores(float(top1), _curves(row), _curves([best]), 100)
+            for epoch, (row, top1, best) in enumerate(zip(test, test_top1, otsu, strict=True))
+        },
     )
 
 
@@ -143,11 +147,11 @@ def test_epoch_zero_can_be_excluded(protocol):
 def test_each_iou_level_has_its_own_threshold(protocol):
     """Level 0.3 peaks at the first tau, level 0.7 at the last: their mean takes each at its own."""
     three = protocol.model_copy(update={"iou_thresholds": (0.3, 0.5, 0.7), "metrics": ("box_acc_mean",)})
-    table = np.array([[[90.0, 50.0, 10.0], [20.0, 60.0, 20.0], [0.0, 5.0, 30.0]]])
-    curves = AccuracyCurves(box_acc=table, mean_iou=table[:, 1], top1_loc=table / 2)
+    table = np.array([[90.0, 50.0, 10.0], [20.0, 60.0, 20.0], [0.0, 5.0, 30.0]])
     run = RunScores(
-        "A", (0,), TAUS, np.array([1.0]), np.array([1.0]), {"rpn": curves}, {"rpn": "pseudo:rpn"}, curves,
-        AccuracyCurves(table[..., :1], table[:, 1, :1], table[..., :1]), 100,
+        "A", (0,), TAUS, TAUS, np.array([1.0]), {"rpn": ValidationScores.of(table[None], table[None, 1])},
+        {"rpn": "pseudo:rpn"},
+        {0: TestScores(1.0, AccuracyCurves(table, table[1], table / 2), _curves([0.0]), 100)},
     )  # fmt: skip
     with firewall.judging("test"):
         mean = decide([run], "rpn", "BV", "VT", "box_acc_mean", three)
@@ -157,6 +161,12 @@ def test_each_iou_level_has_its_own_threshold(protocol):
     assert mean.value == pytest.approx((90 + 60 + 30) / 3)
     assert (top1.value, top1.taus) == (30.0, (0.4,))
     assert (iou.value, iou.taus) == (60.0, (0.4,))
+    assert mean.parts == (90.0, 60.0, 30.0)
+    shared = three.model_copy(update={"tau_per_iou": "shared"})
+    with firewall.judging("test"):
+        mean = decide([run], "rpn", "BV", "VT", "box_acc_mean", shared)
+    assert mean.parts == (50.0, 60.0, 5.0)
+    assert mean.taus == (0.4, 0.4, 0.4)
 
 
 def test_all_cells_of_the_protocol(toy, protocol):
@@ -186,3 +196,77 @@ def test_nothing_to_select_from(toy, protocol):
         decide_all([], ["rpn"], protocol)
     with firewall.judging("test"), pytest.raises(UsageError, match="'clip'"):
         decide_all(toy, ["clip"], protocol)
+
+
+def test_mean_iou_is_that_of_the_model_with_the_best_box_accuracy(protocol):
+    """Rule A9: the column beside MaxBoxAcc describes the same model; the other reading picks one for itself."""
+    strict, loose = ([[40.0, 60.0, 20.0]], [50.0]), ([[30.0, 50.0, 20.0]], [70.0])
+    runs = []
+    for label, (accuracy, iou) in (("strict", strict), ("loose", loose)):
+        run = _run(label, accuracy, accuracy, [1], [1], [1])
+        scores = run.test[0]
+        runs.append(replace(run, test={0: replace(scores, curves=replace(scores.curves, mean_iou=np.array(iou * 3)))}))
+    own = protocol.model_copy(update={"mean_iou_model": "mean_iou"})
+    with firewall.judging("test"):
+        same_model = decide(runs, "rpn", "BT", "TT", "mean_iou", protocol)
+        own_model = decide(runs, "rpn", "BT", "TT", "mean_iou", own)
+    assert (runs[same_model.run].label, same_model.value) == ("strict", 50.0)
+    assert (runs[own_model.run].label, own_model.value) == ("loose", 70.0)
+
+
+def test_one_key_for_all_metrics(protocol):
+    """``bt_key: selection`` takes the configuration of the best box accuracy, whatever is reported."""
+    three = protocol.model_copy(update={"iou_thresholds": (0.3, 0.5, 0.7), "bt_key": "selection"})
+    levels = {"A": [50.0, 40.0, 0.0], "B": [90.0, 30.0, 20.0]}
+    runs = []
+    for label, values in levels.items():
+        table = np.asarray(values)[:, None] * np.ones((1, 3))
+        run = _run(label, [[1, 1, 1]], [[1, 1, 1]], [1], [1], [1])
+        curves = AccuracyCurves(table, table[1], table)
+        val = {"rpn": ValidationScores.of(table[None], table[None, 1])}
+        runs.append(replace(run, val=val, test={0: TestScores(1.0, curves, curves, 100)}))
+    with firewall.judging("test"):
+        by_selection = decide(runs, "rpn", "BT", "TT", "box_acc_mean", three)
+        by_itself = decide(runs, "rpn", "BT", "TT", "box_acc_mean", three.model_copy(update={"bt_key": "reported"}))
+    assert [runs[one.run].label for one in (by_selection, by_itself)] == ["A", "B"]
+
+
+def test_class_labels_may_pick_by_the_reported_number(toy, protocol):
+    reported = protocol.model_copy(update={"cls_bt_key": "reported"})
+    with firewall.judging("test"):
+        decision = decide(toy, "cls", "BT", "TT", "max_box_acc", reported)
+    assert (toy[decision.run].label, decision.value, decision.supervision) == ("C", 70, "gt:test")
+    only_otsu = protocol.model_copy(update={"cls_thresholds": ("OT",)})
+    with firewall.judging("test"):
+        labels = {decision.label for decision in decide_all(toy, ["cls"], only_otsu)}
+    assert labels == {"BT-OT", "BV-OT"}
+
+
+def test_a_threshold_that_does_not_transfer_is_noted(protocol):
+    run = _run("A", [[60, 40, 30]], [[20, 45, 10]], [1], [1], [1])
+    with firewall.judging("test"):
+        flagged = decide([run], "rpn", "BV", "VT", "max_box_acc", protocol)
+        best = decide([run], "rpn", "BV", "TT", "max_box_acc", protocol)
+        tolerant = decide([run], "rpn", "BV", "VT", "max_box_acc", protocol.model_copy(update={"flag_tau_loss": 25.0}))
+    assert flagged.note == "the frozen threshold loses 25.0 points against the best one of the test set"
+    assert (best.note, tolerant.note) == ("", "")
+    # The remark looks at the test set, the choice did not.
+    assert flagged.supervision == "pseudo:rpn"
+
+
+def test_a_coarser_validation_grid_freezes_the_same_tau(protocol):
+    """The reference code looks at 250 thresholds on validation and at 1,000 on test."""
+    run = _run("A", [[10, 90]], [[1, 2, 3, 4]], [1], [1], [1])
+    run = replace(run, val_taus=np.array([0.0, 0.4]), taus=np.array([0.0, 0.2, 0.4, 0.6]))
+    with firewall.judging("test"):
+        decision = decide([run], "rpn", "BV", "VT", "max_box_acc", protocol)
+    assert (decision.taus, decision.value) == ((0.4,), 3)
+
+
+def test_accesses_are_counted_not_listed(toy, protocol):
+    with firewall.judging("the judge of 'toy'"):
+        decision = decide(toy, "rpn", "BT", "VT", "max_box_acc", protocol)
+    assert {(a.source, a.split, a.reader) for a in decision.accesses} == {
+        ("pseudo:rpn", "val", "the judge of 'toy'"), ("gt", "test", "the judge of 'toy'"),
+    }  # fmt: skip
+    assert sum(access.count for access in decision.accesses) > len(decision.accesses)

@@ -32,10 +32,17 @@ ROW = ResultRow(
     n=400,
     supervision="pseudo:ss",
     realistic=True,
+    configs=3,
+    seeds=1,
+    missing="",
+    study="abcdefabcdef",
+    record_hash="fedcba987654",
+    val_boxes_hash="123456abcdef",
+    test_boxes_hash="654321abcdef",
     note='a "quoted", note\nof two lines',
     code_version="0.1.0",
 )
-OTHER = replace(ROW, method="acol", epoch=0, tau="", note="", realistic=False, value=0.0)
+OTHER = replace(ROW, method="acol", epoch=0, tau_from="OT", tau="", note="", realistic=False, value=0.0)
 
 
 @pytest.fixture
@@ -82,7 +89,9 @@ def test_a_file_may_contradict_itself(write: Any) -> None:
 
 @pytest.mark.parametrize("name", IDENTITY)
 def test_other_measurements_do_not_contradict(write: Any, name: str) -> None:
-    assert len(merge_files([write("a.csv", ROW), write("b.csv", replace(ROW, **{name: "x"}, value=1.0))])) == 2
+    other = {"split": "val", "selection": "BT", "tau_from": "TT"}.get(name, "x")
+    changed = replace(ROW, **{name: other}, value=1.0)
+    assert len(merge_files([write("a.csv", ROW), write("b.csv", changed)])) == 2
 
 
 def test_the_identity_is_made_of_columns() -> None:
@@ -94,10 +103,14 @@ def test_the_identity_is_made_of_columns() -> None:
     [
         ("43.2500", "much", r"a.csv:3: Expected value to be a finite number but got 'much'"),
         ("43.2500", "nan", r"a.csv:3: Expected value to be a finite number but got 'nan'"),
+        ("BV,VT,max", "BX,VT,max", "selection: Input should be 'BT' or 'BV'"),
+        (",43.2500,", ",143.2500,", "value: Input should be less than or equal to 100"),
+        (",40.5000,", ",47.5000,", "ci_low 47.5 is above ci_high 46.0"),
+        ("pseudo:ss,True", "gt:val,True", "a row whose choice read 'gt:val' cannot be realistic"),
         (",400,", ",400.5,", "Expected n to be a whole number but got '400.5'"),
         (",True,", ",yes,", "Expected realistic to be True or False but got 'yes'"),
-        (",400,", ",", "Expected 23 values but got 22; the file is damaged"),
-        (",400,", ",400,400,", "Expected 23 values but got 24"),
+        (",400,", ",", "Expected 30 values but got 29; the file is damaged"),
+        (",400,", ",400,400,", "Expected 30 values but got 31"),
         ("code_version", "version", "a.csv:1: Expected the columns code_version and no columns version"),
         ("note,code_version", "code_version,note", "a.csv:1: Expected the columns in the order dataset, "),
         ("dataset,", "", "a.csv:1: Expected the columns dataset;"),

@@ -7,7 +7,7 @@ import pytest
 
 from wsol_bench.annotations import firewall
 from wsol_bench.judge.judgement import Judgement
-from wsol_bench.judge.scores import AccuracyCurves, RunScores
+from wsol_bench.judge.scores import AccuracyCurves, RunScores, TestScores, ValidationScores
 from wsol_bench.judge.selection import decide_all
 from wsol_bench.protocol import load_protocol
 from wsol_bench.report import figures
@@ -16,21 +16,22 @@ EPOCHS, TAUS = 3, np.linspace(0, 0.9, 10)
 
 
 def _curves(rng: np.random.Generator, taus: int = len(TAUS)) -> AccuracyCurves:
-    box_acc = rng.uniform(0, 100, (EPOCHS, 3, taus))
-    return AccuracyCurves(box_acc, box_acc[:, 1], box_acc / 2)
+    box_acc = -np.sort(-rng.uniform(0, 100, (3, taus)), axis=0)
+    return AccuracyCurves(box_acc, box_acc[1], box_acc / 2)
 
 
 @pytest.mark.parametrize(("protocol_name", "policy"), [("realistic", "frozen on"), ("choe2020", "the best on test")])
 def test_every_source_has_a_curve(protocol_name, policy, tmp_path, monkeypatch):
     rng, protocol = np.random.default_rng(0), load_protocol(protocol_name)
-    curves, keys = {"gt": _curves(rng)}, {"gt": "gt"}
-    top1 = rng.uniform(0, 100, EPOCHS)
-    run = RunScores("cam/0", (0, 1, 2), TAUS, top1, top1, curves, keys, _curves(rng), _curves(rng, 1), 9)
+    table = rng.uniform(0, 100, (EPOCHS, 3, len(TAUS)))
+    val = {"gt": ValidationScores.of(table, table[:, 1])}
+    test = {epoch: TestScores(50.0, _curves(rng), _curves(rng, 1), 9) for epoch in range(EPOCHS)}
+    run = RunScores("cam/0", (0, 1, 2), TAUS, TAUS, rng.uniform(0, 100, EPOCHS), val, {"gt": "gt"}, test)
     drawn = []
     monkeypatch.setattr(figures, "save_figure", lambda figure, _: drawn.append(figure))
     with firewall.judging("test"):
         decisions = tuple(decide_all([run], ["gt"], protocol))
-        judgement = Judgement("cam", (), (run,), decisions, np.zeros((len(decisions), 2)), 9)
+        judgement = Judgement("cam", (), (run,), decisions, np.zeros((len(decisions), 2)), 9, ("gt",), None, {})
         figures.tau_figure([judgement], ["gt"], protocol, tmp_path / "tau.png")
         figures.epochs_figure(judgement, ["gt"], protocol, tmp_path / "epochs.png")
     tau, epochs = drawn

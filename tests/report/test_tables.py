@@ -17,9 +17,10 @@ from wsol_bench.report.tables import closing_sentence, headline_table, metrics_t
 
 ROW = ResultRow(
     dataset="d", dataset_version="1", method="cam", run="cam/0", config_hash="0" * 12, epoch=3, split="test",
-    protocol="realistic@1", evaluator="box@1", val_boxes="ss", selection="BV", tau_from="VT", metric="max_box_acc",
+    protocol="realistic@2", evaluator="box@1", val_boxes="ss", selection="BV", tau_from="VT", metric="max_box_acc",
     iou_threshold="0.5", tau="0.2500", value=41.25, ci_low=38.0, ci_high=44.0, n=400, supervision="pseudo:ss",
-    realistic=True, note="", code_version="0",
+    realistic=True, configs=3, seeds=1, missing="", study="s", record_hash="r", val_boxes_hash="v", test_boxes_hash="t",
+    note="", code_version="0",
 )  # fmt: skip
 
 
@@ -61,7 +62,9 @@ def test_headline_orders_policies_and_marks_what_is_realistic():
 
 
 def test_a_long_row_fits_into_120_columns():
-    wide = changed(run="ted_loc/117/seed2", supervision="gt:test+labels:test", value=100.0, ci_high=100.0)
+    wide = changed(
+        run="ted_loc/117/seed2", supervision="gt:test+labels:test", realistic=False, value=100.0, ci_high=100.0
+    )
     assert any(
         "labels:test" in line and "100.00]" in line for line in text_of(headline_table([wide], "max_box_acc", "t"))
     )
@@ -91,6 +94,10 @@ def test_closing_sentence(usual, realistic, differences, expected):
 
 
 def test_notes_are_printed_below_once():
-    rows = [changed(note="read me"), changed(note="read me", selection="BT"), changed(val_boxes="cls", tau_from="OT")]
+    rows = [
+        changed(note="read me"),
+        changed(note="read me", selection="BT"),
+        changed(val_boxes="cls", tau_from="OT", tau=""),
+    ]
     lines = text_of(headline_table(rows, "max_box_acc", "title"))
     assert [line.strip() for line in lines if "read me" in line] == ["ss: read me."]

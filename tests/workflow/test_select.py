@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,16 @@ from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.four_file import write_four_file
 from wsol_bench.datasets.open_dataset import open_dataset
-from wsol_bench.errors import DataError, UsageError
+from wsol_bench.errors import DataError, RecordError, UsageError
 from wsol_bench.judge.rows import find
 from wsol_bench.leaderboard.measured import read_rows
 from wsol_bench.registry import METHODS, load_plugin_file
 from wsol_bench.report.selection_text import print_selection
 from wsol_bench.search.plan import PlanRequest, enumerate_trials
+from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.select import SelectionRequest, select
+from wsol_bench.workflow.selection_plan import read_plan
 from wsol_bench.workflow.sweep import plan_status
 from wsol_bench.workflow.workspace import Workspace
 
@@ -81,6 +84,9 @@ def test_rows_and_figures_are_on_disk(result):
     stored = json.loads((result.folder / "select.json").read_text())
     assert len(stored["rows"]) == len(result.rows)
     assert stored["overstatements"][0]["source"] == "ss"
+    audited = json.loads((result.folder / "audit.json").read_text())["rows"]
+    assert len(audited) == len(result.rows)
+    assert {row["verdict"] for row in audited if row["claims"]} == {"realistic"}
 
 
 def test_the_printed_page_holds_what_a_reader_needs(result, capsys):
@@ -112,6 +118,36 @@ def test_a_second_call_repeats_no_work(dataset, trials, workspace, result):
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert {path: path.stat().st_mtime_ns for path in boxes} == boxes
     assert [row.value for row in again.rows] == [row.value for row in result.rows]
+
+
+def test_the_plan_is_kept_and_judges_the_same(dataset, trials, workspace, result):
+    plan = read_plan(workspace, SPEC)
+    assert [run.label for run in plan.runs] == ["cam/0", "cam/1"]
+    assert [run.epochs for run in plan.runs] == [(0, 1), (0, 1)]
+    assert plan.protocol == "realistic"
+    assert judge_plan(dataset, plan, workspace, threads=2).rows == result.rows
+    with pytest.raises(UsageError, match=r"no selection|there is none.*critters-size-64"):
+        read_plan(workspace, "critters")
+    with pytest.raises(DataError, match="in the version"):
+        judge_plan(open_dataset("critters:size=64,train=40,val=12,test=15"), plan, workspace)
+
+
+def test_missing_trials_are_an_error_or_told(dataset, trials, workspace, result, tmp_path, capsys):
+    more = enumerate_trials(PlanRequest(configs=3, epochs=1), SPEC, dataset.version)
+    place = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.root, place.root)
+    request = SelectionRequest(SPEC, more, ("cls", "pseudo=ss"), replicates=20, epochs=1, allow_missing=True)
+    judged = select(dataset, request, place, device="cpu", figures=False, screen=SCREEN)
+    assert {(row.configs, row.missing) for row in judged.rows} == {(2, "1 of 3 runs")}
+    assert len(plan_status(more, place)[2].epochs) == 0
+    with pytest.raises(RecordError, match=r"cam/2 are not; .*--allow-missing"):
+        judge_plan(dataset, read_plan(place, SPEC), place)
+    record = plan_status(more, place)[0].folder.record("val", 1)
+    record.write_bytes(record.read_bytes()[:50])
+    judged = select(dataset, request, place, device="cpu", figures=False, screen=SCREEN)
+    assert {row.missing for row in judged.rows} == {"1 of 3 runs; 1 epochs"}
+    print_selection(judged, None, Console(width=120))
+    assert "cam: made without 1 of 3 runs; 1 epochs." in capsys.readouterr().out
 
 
 def test_any_folder_in_the_four_file_format_selects(dataset, trials, workspace, result, tmp_path):

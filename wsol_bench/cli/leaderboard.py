@@ -1,4 +1,4 @@
-"""``wsol-bench leaderboard``: what was measured, in one table."""
+"""``wsol-bench leaderboard``: what was measured and what was printed, side by side, and checked."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from wsol_bench.cli import options
-from wsol_bench.cli.output import print_rows
+from wsol_bench.cli.output import print_json, print_rows
 from wsol_bench.cli.parsing import HelpfulGroup
 from wsol_bench.errors import UsageError
 
-app = typer.Typer(cls=HelpfulGroup, help="Collect measured rows.", rich_markup_mode=None)
+app = typer.Typer(cls=HelpfulGroup, help="Collect, check and show measured and printed rows.", rich_markup_mode=None)
 
 _COLUMNS = (
     "dataset",
@@ -26,6 +26,10 @@ _COLUMNS = (
     "ci_high",
     "realistic",
 )
+_Files = Annotated[
+    list[Path] | None,
+    typer.Option("--file", metavar="FILE", help="Measured rows; repeatable.", show_default="those of the benchmark"),
+]
 
 
 @app.command()
@@ -56,3 +60,110 @@ def build(
         print_rows([row.as_dict() for row in rows], as_json=True)
     elif out is None:
         print_rows([{key: getattr(row, key) for key in _COLUMNS} for row in rows], as_json=False)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")],
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", "-d", metavar="NAME[:OPTIONS]", help="With a selection; repeatable."),
+    ] = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    json_: options.AsJson = False,
+) -> None:
+    """Copy what others need to derive the rows of a selection again.
+
+    Records, pseudo-boxes, provenance and the plan; no weights and no images. 'leaderboard check --study DIR' reads it.
+    """
+    from wsol_bench.workflow.leaderboard_check import export_study
+    from wsol_bench.workflow.workspace import Workspace
+
+    export_study(Workspace(workspace), dataset or ["critters"], out)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    if json_:
+        print_json({"folder": out, "bytes": size})
+    else:
+        typer.echo(f"{size / 1e6:.1f} MB are in {out}")
+
+
+@app.command()
+def check(
+    file: _Files = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Workspace or exported study with the records.",
+            show_default="that of the benchmark with the name of the file",
+        ),
+    ] = None,
+    root: options.Root = None,
+    metadata: options.Metadata = None,
+    json_: options.AsJson = False,
+) -> None:
+    """Derive every measured row again from its records, and compare.
+
+    Exits with 1 where a row is different, is not given by the records, or was left out of the file. Only the version of
+    wsol-bench may be another one.
+
+    \b
+    Examples:
+      wsol-bench leaderboard check
+      wsol-bench leaderboard check --file rows.csv --study wsol_workspace
+    """
+    from wsol_bench.workflow.leaderboard_check import check_file, measured_files, study_of
+
+    files = file or measured_files()
+    if not files:
+        raise UsageError("Expected measured leaderboards but the benchmark has none; fix: --file FILE --study DIR.")
+    differences = [
+        difference
+        for one in files
+        for difference in check_file(one, study or study_of(one), root=root, metadata=metadata, threads=options.cores())
+    ]
+    if json_:
+        print_json({"files": files, "differences": [vars(one) for one in differences]})
+    for one in [] if json_ else differences:
+        typer.echo(f"{one.file}: {one.row}: {one.problem}")
+    if differences:
+        raise typer.Exit(1)
+    if not json_:
+        typer.echo(f"all rows of {', '.join(map(str, files))} follow from their records")
+
+
+@app.command()
+def show(
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", metavar="NAME", help="As in 'cub'.")] = None,
+    method: Annotated[str | None, typer.Option("--method", "-m", metavar="NAME", help="As in 'cam'.")] = None,
+    metric: Annotated[str | None, typer.Option(metavar="NAME", help="As in 'max_box_acc'.")] = None,
+    policy: Annotated[str | None, typer.Option(metavar="NAME", help="As in BV-VT.")] = None,
+    file: _Files = None,
+    json_: options.AsJson = False,
+) -> None:
+    """Show printed and measured numbers side by side.
+
+    Printed numbers are those of papers, with their place and, where a column had to be concluded or a digit is in
+    doubt, a word about it. They are never mixed with measured ones: other images, other training, other evaluators.
+
+    \b
+    Examples:
+      wsol-bench leaderboard show -d cub --metric max_box_acc --policy BV-VT
+      wsol-bench leaderboard show -m ts_cam
+    """
+    from wsol_bench.leaderboard.measured import merge_files
+    from wsol_bench.leaderboard.published import read_published
+    from wsol_bench.leaderboard.side_by_side import side_by_side
+    from wsol_bench.workflow.leaderboard_check import measured_files
+
+    found = side_by_side(
+        read_published(),
+        merge_files(file or measured_files()),
+        dataset=dataset,
+        method=method,
+        metric=metric,
+        policy=policy,
+    )
+    if not found and not json_:
+        raise UsageError("Expected numbers that fit but there are none; fix: fewer options, or other names.")
+    print_rows([entry.as_dict() for entry in found], as_json=json_)

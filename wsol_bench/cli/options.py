@@ -91,7 +91,17 @@ Study = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Processes for box proposals.", show_default="one per core"),
+    typer.Option(
+        min=1, metavar="N", help="Processes for box proposals, threads of the judge.", show_default="one per core"
+    ),
+]
+
+AllowMissing = Annotated[
+    bool,
+    typer.Option(
+        "--allow-missing",
+        help="Run nothing; judge what is recorded and whole. Every row then says what is missing.",
+    ),
 ]
 
 

@@ -50,6 +50,7 @@ def select(
     replicates: Annotated[
         int, typer.Option(min=1, metavar="N", help="Bootstrap replicates behind each interval.")
     ] = 1000,
+    allow_missing: options.AllowMissing = False,
     workers: options.Workers = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     device: options.Device = "auto",
@@ -108,6 +109,7 @@ def select(
                 replicates=replicates,
                 workers=workers or options.cores(),
                 epochs=epochs,
+                allow_missing=allow_missing,
             ),
             Workspace(workspace),
             device=device,

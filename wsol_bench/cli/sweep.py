@@ -83,7 +83,8 @@ def sweep(
     from wsol_bench.search.study_setting import SearchSetting
     from wsol_bench.training.parallel import launched
     from wsol_bench.workflow.progress import Screen
-    from wsol_bench.workflow.run_study import StudyRequest, run_study, study_status
+    from wsol_bench.workflow.run_study import StudyRequest, run_study
+    from wsol_bench.workflow.sweep import plan_status
     from wsol_bench.workflow.sweep_cost import cost_lines, sweep_cost
     from wsol_bench.workflow.workspace import Workspace
 
@@ -98,7 +99,7 @@ def sweep(
     # Started by torchrun: all processes train, the first one talks.
     silent = launched()[0] > 0
     if dry_run:
-        outcomes = study_status(trials, place)
+        outcomes = plan_status(trials, place)
         cost = sweep_cost(opened, outcomes)
     else:
         request = StudyRequest(

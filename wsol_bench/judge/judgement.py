@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from wsol_bench import __version__
 from wsol_bench.annotations import firewall
+from wsol_bench.errors import RecordError
 from wsol_bench.judge.confidence import ReplicateValues
+from wsol_bench.judge.fingerprints import boxes_hash, record_hash, study_hash
 from wsol_bench.judge.rows import ResultRow
 from wsol_bench.judge.scores import CLS, RunScores
-from wsol_bench.judge.scoring import RecordedRun, ScoringBoxes, score_run
-from wsol_bench.judge.selection import Decision, decide_all
+from wsol_bench.judge.scoring import RecordedRun, Scorer, ScoringBoxes, UnreadableTestError, summary_of
+from wsol_bench.judge.selection import Decision, chosen_epoch, decide_all
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES, Interval, percentile_interval
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR
 from wsol_bench.protocol import Protocol
@@ -26,11 +28,17 @@ class Judgement:
 
     Attributes:
         method: registered name.
-        runs: the recorded runs, in the order of the plan.
+        runs: the recorded runs that competed, in the order of the plan.
         scores: their scores, in the same order.
         decisions: every cell that the protocol asks for.
         replicates: value of each decision in every bootstrap replicate, ``[len(decisions), R]``.
         num_images: test images.
+        sources: what selected, in order.
+        resampled: makes replicate values of other choices over the same images.
+        box_hashes: hash of the boxes by source; ``test`` for the manual test boxes.
+        absent: planned runs that have no usable record.
+        unfinished: runs that competed before their training had ended.
+        dropped: what was wrong with the epochs that were left out.
     """
 
     method: str
@@ -39,6 +47,12 @@ class Judgement:
     decisions: tuple[Decision, ...]
     replicates: NDArray[np.float64]
     num_images: int
+    sources: tuple[str, ...]
+    resampled: ReplicateValues
+    box_hashes: Mapping[str, str]
+    absent: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def find(self, source: str, label: str, metric: str) -> tuple[Decision, NDArray[np.float64]] | None:
         """Returns the decision ``BV-VT`` (say) of a source for a metric with its replicates, or None."""
@@ -51,6 +65,16 @@ class Judgement:
         """Returns the 95 % interval of a decision."""
         return percentile_interval(self.replicates[index])
 
+    @property
+    def missing(self) -> str:
+        """What was left out, in a few words; empty where everything is whole."""
+        counts = (
+            (len(self.absent), f"{len(self.absent)} of {len(self.absent) + len(self.runs)} runs"),
+            (len(self.unfinished), f"the rest of {len(self.unfinished)} runs"),
+            (len(self.dropped), f"{len(self.dropped)} epochs"),
+        )
+        return "; ".join(text for count, text in counts if count)
+
 
 def judge_method(
     method: str,
@@ -60,35 +84,89 @@ def judge_method(
     protocol: Protocol,
     *,
     replicates: int = DEFAULT_REPLICATES,
+    threads: int = 1,
+    absent: Sequence[str] = (),
+    unfinished: Sequence[str] = (),
+    allow_missing: bool = False,
 ) -> Judgement:
     """Scores the runs of a method and makes every decision of the protocol.
 
     Args:
         method: registered name.
-        runs: finished runs.
+        runs: recorded runs.
         boxes: what to score against.
         sources: selection sources, ``cls`` and names of ``boxes.val``.
         protocol: the rules.
         replicates: bootstrap replicates behind each interval.
+        threads: records that are read and scored at the same time.
+        absent: labels of planned runs without records; an error unless ``allow_missing``.
+        unfinished: labels of runs that have not ended; likewise.
+        allow_missing: go on with what is whole; every row then says what is missing.
 
     Raises:
-        RecordError: records are missing or damaged.
+        RecordError: records are missing or damaged; all of them are named.
         UsageError: there is nothing to select from.
     """
+    if (absent or unfinished) and not allow_missing:
+        raise RecordError(
+            f"Expected all planned runs of '{method}' to be finished but {', '.join([*absent, *unfinished])} are not; "
+            "fix: 'wsol-bench sweep', or --allow-missing to go on with what there is."
+        )
     with firewall.judging(f"the judge of '{method}'"):
-        scores = tuple(score_run(run, boxes, protocol) for run in runs)
-        decisions = tuple(decide_all(scores, sources, protocol))
+        scorer = Scorer(boxes, protocol, threads)
+        dropped: list[str] = []
+        scored = scorer.score(runs, dropped if allow_missing else None)
+        while True:
+            pairs = [(run, scores) for run, scores in zip(runs, scored, strict=True) if scores is not None]
+            if runs and not pairs:
+                raise RecordError(f"Expected a usable record of '{method}' but there is none: {summary_of(dropped)}")
+            competing = [scores for _, scores in pairs]
+            try:
+                if "BT" in protocol.selections:
+                    scorer.read_ahead(competing, _compared(competing, sources, protocol))
+                decisions = decide_all(competing, sources, protocol)
+                break
+            except UnreadableTestError as error:
+                if not allow_missing:
+                    raise
+                # As if the run had never finished that epoch: everything is decided anew.
+                dropped.append(str(error))
+                place = next(k for k, run in enumerate(runs) if run.folder == error.run.folder)
+                kept = scored[place]
+                scored[place] = None if kept is None else kept.without(error.epoch)
         resampled = ReplicateValues(boxes.test, protocol, replicates)
-        values = np.stack([resampled.of(decision, runs[decision.run]) for decision in decisions])
-    return Judgement(method, tuple(runs), scores, decisions, values, scores[0].num_test)
+        usable = tuple(RecordedRun(run.label, run.folder, scores.epochs) for run, scores in pairs)
+        chosen = [(decision, usable[decision.run]) for decision in decisions]
+        resampled.read_ahead(chosen, threads)
+        values = np.stack([resampled.of(decision, run) for decision, run in chosen])
+    lost = [run.label for run, scores in zip(runs, scored, strict=True) if scores is None]
+    return Judgement(
+        method=method,
+        runs=usable,
+        scores=tuple(competing),
+        decisions=tuple(decisions),
+        replicates=values,
+        num_images=_num_test(competing, decisions),
+        sources=tuple(sources),
+        resampled=resampled,
+        box_hashes={name: boxes_hash(one) for name, one in boxes.val.items()} | {"test": boxes_hash(boxes.test)},
+        absent=(*absent, *lost),
+        unfinished=tuple(unfinished),
+        dropped=tuple(dropped),
+    )
 
 
 def rows_of(judgement: Judgement, protocol: Protocol, dataset: str, dataset_version: str) -> list[ResultRow]:
     """Turns decisions into result rows."""
     rows = []
+    study = study_hash(protocol, dataset, dataset_version, judgement.runs)
+    records: dict[tuple[int, int], str] = {}
     for index, decision in enumerate(judgement.decisions):
         interval = judgement.interval(index)
         run = judgement.runs[decision.run]
+        place = (decision.run, decision.epoch)
+        if place not in records:
+            records[place] = record_hash(run, "test", decision.epoch)
         rows.append(
             ResultRow(
                 dataset=dataset,
@@ -112,6 +190,13 @@ def rows_of(judgement: Judgement, protocol: Protocol, dataset: str, dataset_vers
                 n=judgement.num_images,
                 supervision=decision.supervision,
                 realistic=decision.realistic,
+                configs=len(judgement.runs),
+                seeds=sum(_configuration(one) == _configuration(run) for one in judgement.runs),
+                missing=judgement.missing,
+                study=study,
+                record_hash=records[place],
+                val_boxes_hash=judgement.box_hashes.get(decision.source, ""),
+                test_boxes_hash=judgement.box_hashes["test"],
                 note=decision.note,
                 code_version=__version__,
             )
@@ -158,9 +243,28 @@ def overstatement(judgement: Judgement, source: str, protocol: Protocol) -> Over
     )
 
 
+def _compared(runs: Sequence[RunScores], sources: Sequence[str], protocol: Protocol) -> list[tuple[int, int]]:
+    """Runs and epochs, by index, whose test scores BT compares."""
+    return sorted(
+        {(index, chosen_epoch(run, source, protocol)) for index, run in enumerate(runs) for source in sources}
+    )
+
+
+def _num_test(runs: Sequence[RunScores], decisions: Sequence[Decision]) -> int:
+    first = decisions[0]
+    run = runs[first.run]
+    return run.test[run.epochs.index(first.epoch)].n
+
+
+def _configuration(run: RecordedRun) -> str:
+    """The label without its seed: ``cam/3`` for ``cam/3/seed1``."""
+    return run.label.partition("/seed")[0]
+
+
 def _iou_levels(decision: Decision, protocol: Protocol) -> str:
     if decision.metric == "mean_iou":
         return ""
     if decision.metric == "box_acc_mean":
         return "+".join(f"{level:g}" for level in protocol.iou_thresholds)
-    return f"{protocol.selection_iou:g}"
+    level = protocol.selection_iou if decision.level is None else protocol.iou_thresholds[decision.level]
+    return f"{level:g}"

@@ -5,16 +5,25 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from wsol_bench.atomic import write_text
+from wsol_bench.judge.selection import reads_ground_truth
+from wsol_bench.protocol import Selection, Threshold
+
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ResultRow:
-    """One measured number with all that is needed to trust or repeat it.
+    """One measured number with all that is needed to trust or repeat it; the schema of every file of measured rows.
 
     Attributes:
         dataset: name of the dataset.
@@ -29,7 +38,8 @@ class ResultRow:
         val_boxes: what selected on the validation set: ``cls``, ``gt`` or a pseudo-box set.
         selection: ``BT`` or ``BV``.
         tau_from: ``TT``, ``VT`` or ``OT``.
-        metric: ``max_box_acc``, ``box_acc_mean``, ``mean_iou`` or ``top1_loc``.
+        metric: ``max_box_acc``, ``box_acc_mean``, ``mean_iou``, ``top1_loc``, or ``box_acc_30`` and the like, the parts
+            of ``box_acc_mean`` at one IoU level in percent.
         iou_threshold: the IoU level, several joined by ``+``, empty for ``mean_iou``.
         tau: threshold per IoU level, joined by ``+``; empty for Otsu.
         value: percent.
@@ -38,33 +48,65 @@ class ResultRow:
         n: images scored.
         supervision: annotations that the choice read, from the ledger.
         realistic: whether no ground truth had a say in the choice.
+        configs: runs that competed.
+        seeds: how many of them differ from the chosen one in their seed at most.
+        missing: planned runs and recorded epochs that were left out, or empty.
+        study: hash of the protocol and of all runs that competed.
+        record_hash: hash of the test record that was scored.
+        val_boxes_hash: hash of the boxes that selected, empty for ``cls``.
+        test_boxes_hash: hash of the manual test boxes.
         note: a remark, or empty.
         code_version: version of wsol-bench.
+
+    Raises:
+        ValidationError: a value is out of range, or a row that calls itself realistic read ground truth.
     """
 
-    dataset: str
-    dataset_version: str
-    method: str
-    run: str
-    config_hash: str
-    epoch: int
-    split: str
-    protocol: str
-    evaluator: str
-    val_boxes: str
-    selection: str
-    tau_from: str
-    metric: str
+    dataset: Text
+    dataset_version: Text
+    method: Text
+    run: Text
+    config_hash: Text
+    epoch: Annotated[int, Field(ge=0)]
+    split: Literal["val", "test"]
+    protocol: Text
+    evaluator: Text
+    val_boxes: Text
+    selection: Selection
+    tau_from: Threshold
+    metric: Text
     iou_threshold: str
     tau: str
-    value: float
-    ci_low: float
-    ci_high: float
-    n: int
-    supervision: str
+    value: Percent
+    ci_low: Percent
+    ci_high: Percent
+    n: Count
+    supervision: Text
     realistic: bool
+    configs: Count
+    seeds: Count
+    missing: str
+    study: Text
+    record_hash: Text
+    val_boxes_hash: str
+    test_boxes_hash: Text
     note: str
-    code_version: str
+    code_version: Text
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.ci_low > self.ci_high:
+            raise ValueError(f"ci_low {self.ci_low} is above ci_high {self.ci_high}")
+        if self.realistic and reads_ground_truth(self.supervision):
+            raise ValueError(f"a row whose choice read '{self.supervision}' cannot be realistic")
+        if (self.tau_from == "OT") != (self.tau == ""):
+            raise ValueError(f"tau_from {self.tau_from} does not go with tau '{self.tau}'")
+        return self
+
+    @property
+    def policy(self) -> str:
+        """``BV-VT`` and the like."""
+        return f"{self.selection}-{self.tau_from}"
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the row as plain values."""
@@ -77,8 +119,13 @@ def write_csv(path: Path, rows: Iterable[ResultRow]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(ResultRow)])
     for row in rows:
-        writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in row.as_dict().values()])
+        writer.writerow([as_text(value) for value in row.as_dict().values()])
     write_text(path, text.getvalue())
+
+
+def as_text(value: Any) -> str:
+    """Returns a value as CSV files of rows hold it; numbers with four decimals."""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def find(rows: Sequence[ResultRow], **wanted: Any) -> ResultRow | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Final
 
 from wsol_bench.errors import DataError
 from wsol_bench.judge.rows import ResultRow
+from wsol_bench.leaderboard.csv_rows import read_csv
 
 IDENTITY: Final = (
     "dataset",
@@ -28,25 +26,14 @@ IDENTITY: Final = (
 )
 """The columns that say what was measured; rows that agree in them must agree in the result."""
 
-_HINTS = get_type_hints(ResultRow)
-
 
 def read_rows(path: Path) -> list[ResultRow]:
-    """Reads rows from a CSV file written by ``wsol-bench select``.
+    """Reads rows from a CSV file written by ``wsol-bench select`` or ``leaderboard build``.
 
     Raises:
-        DataError: a column is missing or unknown, or a value does not parse; file and line are named.
+        DataError: a column is missing or unknown, or a value does not fit; file and line are named.
     """
-    expected = [field.name for field in fields(ResultRow)]
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = next(reader, [])
-            if header != expected:
-                raise DataError(f"Expected {_difference(header, expected)}; fix: measure again with 'select'.", path, 1)
-            return [_parse(cells, path, reader.line_num) for cells in reader if cells]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Expected a CSV file of result rows but it cannot be read ({error}).", path) from error
+    return read_csv(path, ResultRow, "measure again with 'select'")
 
 
 def merge_files(paths: Iterable[Path]) -> list[ResultRow]:
@@ -75,36 +62,3 @@ def merge_files(paths: Iterable[Path]) -> list[ResultRow]:
 
 def _result(row: ResultRow) -> str:
     return f"{row.value} (trial {row.config_hash}, epoch {row.epoch}, n = {row.n})"
-
-
-def _parse(cells: list[str], path: Path, line: int) -> ResultRow:
-    if len(cells) != len(_HINTS):
-        raise DataError(f"Expected {len(_HINTS)} values but got {len(cells)}; the file is damaged.", path, line)
-    values: dict[str, Any] = {}
-    for (name, kind), text in zip(_HINTS.items(), cells, strict=True):
-        try:
-            values[name] = _typed(kind, text)
-        except (KeyError, ValueError):
-            raise DataError(f"Expected {name} to be {_KINDS[kind]} but got '{text}'.", path, line) from None
-    return ResultRow(**values)
-
-
-_KINDS: dict[Any, str] = {bool: "True or False", int: "a whole number", float: "a finite number", str: "a text"}
-
-
-def _typed(kind: Any, text: str) -> Any:
-    if kind is bool:
-        return {"True": True, "False": False}[text]
-    value = kind(text)
-    if kind is float and not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _difference(header: list[str], expected: list[str]) -> str:
-    missing = [name for name in expected if name not in header]
-    unknown = [name for name in header if name not in expected]
-    if not missing and not unknown:
-        return f"the columns in the order {', '.join(expected)}"
-    parts = [f"the columns {', '.join(missing)}"] if missing else []
-    return " and ".join([*parts, f"no columns {', '.join(unknown)}"] if unknown else parts)

@@ -3,6 +3,10 @@
 Per image: id, label, the top-5 classes with their softmax scores, the peak of the map, the largest value of the 8-bit
 map, the box of the per-image Otsu threshold, and the box curve (:class:`~wsol_bench.maps.curves.BoxCurves`). Maps are
 those of the ground-truth class, in the dataset's square frame. No box of the dataset is ever part of a record.
+
+Box curves are most of a record, and the judge reads thousands of records: each image's steps are stored as raw
+little-endian numbers in binary columns (``cuts`` uint8; ``x0``, ``y0``, ``x1``, ``y1`` int16), one coordinate after the
+other, which takes half of the space of nested lists and a quarter of their time.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from wsol_bench.atomic import whole_file
 from wsol_bench.errors import RecordError
 from wsol_bench.maps.curves import BoxCurves
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Raised when the layout or the meaning of a column changes; older files are refused, not guessed at."""
 
 NO_CLASS = -1
@@ -81,7 +85,6 @@ def write_record(path: Path, record: RunRecord, context: dict[str, str]) -> None
     Raises:
         WsolBenchError: the folder cannot be written, or the disk is full.
     """
-    box_offsets = pa.array(record.curves.offsets.astype(np.int32))
     columns: dict[str, pa.Array] = {
         "id": pa.array(record.ids, pa.string()),
         "label": pa.array(record.labels, pa.int16()),
@@ -90,16 +93,20 @@ def write_record(path: Path, record: RunRecord, context: dict[str, str]) -> None
         "peak": _fixed(record.peaks),
         "otsu_box": _fixed(record.otsu_boxes),
         "max_level": pa.array(record.curves.max_levels),
-        "cuts": pa.ListArray.from_arrays(box_offsets, pa.array(record.curves.cuts)),
-        "boxes": pa.ListArray.from_arrays(box_offsets, _fixed(record.curves.boxes)),
+        "cuts": _raw(record.curves.cuts, record.curves.offsets),
+        **{
+            name: _raw(record.curves.boxes[:, place].astype("<i2"), record.curves.offsets)
+            for place, name in enumerate(_COORDINATES)
+        },
     }
     if record.maps is not None:
         columns["map"] = pa.array([one.tobytes() for one in record.maps], pa.binary())
         context = context | {"map_shape": f"{record.maps.shape[1]}x{record.maps.shape[2]}"}
     metadata = context | {"record_version": str(RECORD_VERSION), "frame": str(record.frame)}
     table = pa.table(columns).replace_schema_metadata(metadata)
+    plain = [name for name in columns if name not in ("cuts", "map", *_COORDINATES)]
     with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True, use_dictionary=plain)
 
 
 def read_record(path: Path, *, with_maps: bool = False) -> RunRecord:
@@ -113,20 +120,25 @@ def read_record(path: Path, *, with_maps: bool = False) -> RunRecord:
         RecordError: the file is missing, damaged, or of another record version.
     """
     try:
-        metadata = _metadata(path)
-        table = pq.read_table(
-            path, columns=None if with_maps else _COLUMNS, use_threads=False, page_checksum_verification=True
-        ).combine_chunks()
+        # One opening for schema and columns: the judge reads thousands of files.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            metadata = _metadata(path, file)
+            table = file.read(None if with_maps else _COLUMNS, use_threads=False).combine_chunks()
     except FileNotFoundError as error:
-        raise RecordError(f"{path}: the record does not exist; {_FIX}") from error
+        raise missing_record(path) from error
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"{path}: damaged record ({error}); {_FIX}") from error
-    cuts = _column(table, "cuts")
+    cuts, offsets = _numbers(table, "cuts", np.dtype(np.uint8))
+    planes = np.empty((4, len(cuts)), dtype=np.int16)
+    for place, name in enumerate(_COORDINATES):
+        planes[place], own_offsets = _numbers(table, name, np.dtype("<i2"))
+        if not np.array_equal(own_offsets, offsets):
+            raise RecordError(f"{path}: damaged record (the column '{name}' does not fit 'cuts'); {_FIX}")
     curves = BoxCurves(
         max_levels=_column(table, "max_level").to_numpy(zero_copy_only=False),
-        cuts=cuts.values.to_numpy(zero_copy_only=False),
-        boxes=_column(table, "boxes").values.flatten().to_numpy(zero_copy_only=False).reshape(-1, 4),
-        offsets=cuts.offsets.to_numpy(zero_copy_only=False).astype(np.int64),
+        cuts=cuts,
+        boxes=planes.T,
+        offsets=offsets,
     )
     return RunRecord(
         ids=tuple(table.column("id").to_pylist()),
@@ -141,12 +153,18 @@ def read_record(path: Path, *, with_maps: bool = False) -> RunRecord:
     )
 
 
-_COLUMNS = ["id", "label", "top5", "top5_score", "peak", "otsu_box", "max_level", "cuts", "boxes"]
+def missing_record(path: Path) -> RecordError:
+    """Returns the error for a record that is not there."""
+    return RecordError(f"{path}: the record does not exist; {_FIX}")
+
+
+_COORDINATES = ("x0", "y0", "x1", "y1")
+_COLUMNS = ["id", "label", "top5", "top5_score", "peak", "otsu_box", "max_level", "cuts", *_COORDINATES]
 _FIX = "fix: delete the folder of its trial (the one with config.yaml) and run 'wsol-bench sweep' again."
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    raw = pq.read_schema(path).metadata or {}
+def _metadata(path: Path, file: pq.ParquetFile) -> dict[str, str]:
+    raw = file.schema_arrow.metadata or {}
     metadata = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
     version = metadata.get("record_version")
     if version != str(RECORD_VERSION):
@@ -159,6 +177,25 @@ def _metadata(path: Path) -> dict[str, str]:
 
 def _fixed(matrix: NDArray[Any]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).reshape(-1)), matrix.shape[1])
+
+
+def _raw(numbers: NDArray[Any], offsets: NDArray[np.int64]) -> pa.Array:
+    """Stores the numbers of each image as bytes."""
+    places = pa.py_buffer((offsets * numbers.itemsize).astype(np.int32))
+    return pa.Array.from_buffers(
+        pa.binary(), len(offsets) - 1, [None, places, pa.py_buffer(np.ascontiguousarray(numbers))]
+    )
+
+
+def _numbers(table: pa.Table, name: str, kind: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Returns all numbers of a binary column and the ``[N + 1]`` offsets of the images."""
+    column = _column(table, name)
+    if not len(column):
+        return np.zeros(0, dtype=kind), np.zeros(1, dtype=np.int64)
+    _, places, numbers = column.buffers()
+    ends = np.frombuffer(places, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
+    taken = memoryview(numbers)[ends[0] : ends[-1]] if numbers is not None else b""
+    return np.frombuffer(taken, dtype=kind), (ends - ends[0]).astype(np.int64) // kind.itemsize
 
 
 def _column(table: pa.Table, name: str) -> Any:

@@ -59,13 +59,14 @@ def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol
             decision = found[0]
             run = judgement.scores[decision.run]
             epoch = run.epochs.index(decision.epoch)
-            curve = run.test.box_acc[epoch, level]
+            curve = run.test[epoch].curves.box_acc[level]
             axis.plot(run.taus, curve, color=colour, label=f"selected by {source}: {run.label}, epoch {decision.epoch}")
             axis.plot(decision.taus[0], decision.value, "o", color=colour, clip_on=False)
         axis.set_title(f"{judgement.method}: test accuracy over the threshold", loc="left")
         axis.set_xlabel(f"tau (dot: {origin})")
-        axis.set_ylim(bottom=0)
         axis.legend(frameon=False, fontsize="small")
+    # Shared by all methods, and so only now: a limit set earlier would keep the range of the first one.
+    axes[0][0].set_ylim(bottom=0)
     axes[0][0].set_ylabel(f"box accuracy at IoU {protocol.selection_iou:g} [%]")
     save_figure(figure, path)
 

@@ -21,7 +21,7 @@ class Planned(Protocol):
 
     @property
     def status(self) -> str:
-        """``missing``, ``partial``, ``complete``, ``diverged`` or ``failed``."""
+        """``missing``, ``partial``, ``complete`` or ``diverged``."""
 
     @property
     def epochs(self) -> tuple[int, ...]:

@@ -62,16 +62,27 @@ def headline_table(rows: Sequence[ResultRow], metric: str, title: str) -> Table:
             style="bold" if row.realistic and row.selection == "BV" else "",
         )
         previous = row.val_boxes
-    notes = dict.fromkeys(f"{row.val_boxes}: {row.note}." for row in shown if row.note)
+    notes = _notes(shown)
     # What a row says about itself must not be lost between file and page.
     table.caption = Text("\n".join(notes)) if notes else None
     table.caption_justify = "left"
     return table
 
 
+def _notes(rows: Sequence[ResultRow]) -> list[str]:
+    """Remarks below a table, each once, with the policies where not all rows of a source carry it."""
+    lines = []
+    for source, note in dict.fromkeys((row.val_boxes, row.note) for row in rows if row.note):
+        of_source = [row for row in rows if row.val_boxes == source]
+        policies = [row.policy for row in of_source if row.note == note]
+        place = source if len(policies) == len(of_source) else f"{source} {', '.join(policies)}"
+        lines.append(f"{place}: {note}.")
+    return lines
+
+
 def metrics_table(rows: Sequence[ResultRow], title: str) -> Table:
     """All metrics side by side: one line per source, one column per metric and policy BV-VT (BV-OT for ``cls``)."""
-    metrics = list(dict.fromkeys(row.metric for row in rows))
+    metrics = [metric for metric in dict.fromkeys(row.metric for row in rows) if metric in METRIC_TITLES]
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     table.add_column("selected by", no_wrap=True)
     table.add_column("policy", no_wrap=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +13,6 @@ from wsol_bench import __version__
 from wsol_bench.annotations.firewall import Access, Ledger
 from wsol_bench.atomic import write_json
 from wsol_bench.datasets.packed import PackedSplit
-from wsol_bench.errors import RecordError
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR
 from wsol_bench.training.trial_folder import TrialFolder
 
@@ -26,17 +23,7 @@ def earlier_accesses(folder: TrialFolder) -> list[Access]:
     Raises:
         RecordError: ``provenance.json`` is damaged.
     """
-    if not folder.provenance.is_file():
-        return []
-    names = [item.name for item in fields(Access)]
-    try:
-        written = json.loads(folder.provenance.read_text(encoding="utf-8"))
-        return [Access(**{name: access[name] for name in names}) for access in written["annotations_read"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(
-            f"{folder.provenance}: damaged ({type(error).__name__}: {error}); fix: delete {folder.path} and run the "
-            "trial again."
-        ) from error
+    return folder.accesses() or []
 
 
 def write_provenance(

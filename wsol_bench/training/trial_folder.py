@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from wsol_bench.annotations.firewall import Access
 from wsol_bench.atomic import write_text
 from wsol_bench.errors import RecordError
 from wsol_bench.training.config import TrialConfig
@@ -109,6 +110,21 @@ class TrialFolder:
         if DIVERGED in history[-1]:
             return "diverged"
         return "complete" if len(history) > config.epochs or UNTRAINED in history[-1] else "partial"
+
+    def accesses(self) -> list[Access] | None:
+        """Returns the annotations that were read for this trial; None where nobody kept a ledger.
+
+        Raises:
+            RecordError: ``provenance.json`` is damaged.
+        """
+        if not self.provenance.is_file():
+            return None
+        names = [item.name for item in fields(Access)]
+        try:
+            written = json.loads(self.provenance.read_text(encoding="utf-8"))
+            return [Access(**{name: access[name] for name in names}) for access in written["annotations_read"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(self.provenance, f"{type(error).__name__}: {error}") from error
 
     def write_config(self, config: TrialConfig) -> None:
         """Writes ``config.yaml``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wsol_bench.datasets.base import Dataset
@@ -104,24 +104,7 @@ def run_study(
     failed = [cell for cell in cells.values() if cell.state == CellState.FAILED]
     if failed:
         raise TrialsFailedError(failed, len(cells), workspace)
-    return study_status(trials, workspace, cells)
-
-
-def study_status(
-    trials: Sequence[PlannedTrial], workspace: Workspace, cells: Mapping[str, Cell] | None = None
-) -> list[TrialOutcome]:
-    """Returns how far every planned trial is, without running anything.
-
-    Args:
-        trials: the plan.
-        workspace: holds the trials.
-        cells: of the study, by trial id; they know which trials failed.
-    """
-    states = {key: cell.state for key, cell in (cells or {}).items()}
-    return [
-        replace(one, status="failed") if states.get(one.trial.config.trial_id) == CellState.FAILED else one
-        for one in plan_status(trials, workspace)
-    ]
+    return plan_status(trials, workspace)
 
 
 class TrialsFailedError(WsolBenchError):

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from wsol_bench.annotations import firewall
-from wsol_bench.annotations.sources import load_source, parse_source
+from wsol_bench.annotations.sources import parse_source
 from wsol_bench.atomic import write_json
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
-from wsol_bench.errors import RecordError, UsageError
-from wsol_bench.judge.fixed_boxes import centre_box, fixed_box_scores, frame_box
-from wsol_bench.judge.judgement import Judgement, Overstatement, judge_method, overstatement, rows_of
+from wsol_bench.errors import UsageError
 from wsol_bench.judge.rows import write_csv
 from wsol_bench.judge.scores import CLS, GT
-from wsol_bench.judge.scoring import RecordedRun, ScoringBoxes
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
 from wsol_bench.protocol import Protocol, load_protocol
 from wsol_bench.registry import ANNOTATORS
 from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.workflow.annotate import AnnotationRequest, annotate, pseudo_boxes_ready
+from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
-from wsol_bench.workflow.sweep import TrialOutcome, run_sweep
+from wsol_bench.workflow.selection_plan import PlannedRun, SelectionPlan
+from wsol_bench.workflow.selection_tables import Study, audit_of
+from wsol_bench.workflow.sweep import TrialOutcome, plan_status, run_sweep
 from wsol_bench.workflow.workspace import Workspace
 
 
@@ -42,6 +41,7 @@ class SelectionRequest:
         replicates: bootstrap replicates behind each interval.
         workers: processes for annotators that work on the CPU.
         epochs: budget of the annotators' classifier, where it is not the recipe's.
+        allow_missing: run no trial; judge what is there, and say in every row what is missing.
     """
 
     dataset_spec: str
@@ -51,6 +51,7 @@ class SelectionRequest:
     replicates: int = DEFAULT_REPLICATES
     workers: int = 1
     epochs: int | None = None
+    allow_missing: bool = False
 
 
 def select(
@@ -77,45 +78,46 @@ def select(
     for source in sources:
         if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
             parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
-    outcomes = run_sweep(
-        dataset,
-        request.trials,
-        workspace,
-        device=device,
-        on_bad_image=on_bad_image,
-        compiled=compiled,
-        screen=screen,
-    )
+    if request.allow_missing:
+        outcomes = plan_status(request.trials, workspace)
+    else:
+        outcomes = run_sweep(
+            dataset,
+            request.trials,
+            workspace,
+            device=device,
+            on_bad_image=on_bad_image,
+            compiled=compiled,
+            screen=screen,
+        )
     for source in sources:
         wanted = AnnotationRequest(
             request.dataset_spec, source.removeprefix("pseudo="), workers=request.workers, epochs=request.epochs
         )
         if wanted.annotator in ANNOTATORS and not pseudo_boxes_ready(dataset, wanted, workspace):
             annotate(dataset, wanted, workspace, device=device, on_bad_image=on_bad_image, screen=screen)
-    with firewall.ledger() as book, firewall.judging("wsol-bench select"):
-        recorded = _recorded(outcomes)
-        boxes, names = _load_boxes(dataset, sources, pseudo_root, _same_images(recorded))
-        judgements = []
-        for method, runs in recorded.items():
-            screen.say(f"judging {sum(len(run.epochs) for run in runs)} epochs of {len(runs)} runs of {method}")
-            judgements.append(judge_method(method, runs, boxes, names, protocol, replicates=request.replicates))
-        fixed = {
-            name: fixed_box_scores(box, boxes.test, dataset.frame, protocol.selection_iou)
-            for name, box in (("whole frame", frame_box(dataset.frame)), ("centre box", centre_box(dataset.frame)))
-        }
-    rows = [row for one in judgements for row in rows_of(one, protocol, dataset.name, dataset.version)]
+    plan = _plan(dataset, request, sources, outcomes, protocol)
+    counted = sum(len(run.epochs) for run in plan.runs)
+    screen.say(f"judging {counted} epochs of {len(plan.runs)} runs of {', '.join(_methods(plan))}")
+    judged = judge_plan(dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing)
+    for judgement in judged.judgements:
+        for problem in judgement.dropped:
+            screen.say(f"left out: {problem}")
     result = SelectionResult(
-        rows=rows,
-        judgements=judgements,
-        overstatements={one.method: _overstatements(one, names, protocol) for one in judgements},
-        fixed_boxes=fixed,
+        rows=judged.rows,
+        judgements=judged.judgements,
+        overstatements=judged.overstatements,
+        fixed_boxes=judged.fixed_boxes,
         protocol=protocol,
-        sources=names,
+        sources=judged.sources,
         dataset=dataset.name,
         folder=workspace.results(request.dataset_spec),
-        supervision=book.supervision(),
+        supervision=judged.supervision,
         skipped=_skipped(outcomes),
     )
+    plan.write(result.folder)
+    audited = audit_of(Study(dataset, plan, workspace, judged))
+    write_json(result.folder / "audit.json", {"rows": [row.as_dict() for row in audited]})
     _write(result, figures)
     return result
 
@@ -133,59 +135,46 @@ def _allowed(sources: Sequence[str], protocol: Protocol) -> list[str]:
     return unique
 
 
-def _recorded(outcomes: Sequence[TrialOutcome]) -> dict[str, list[RecordedRun]]:
-    runs: dict[str, list[RecordedRun]] = {}
-    for outcome in outcomes:
-        if not outcome.epochs:
-            raise RecordError(f"{outcome.folder.path}: the trial has no finished epoch; fix: run 'wsol-bench sweep'.")
-        run = RecordedRun(outcome.trial.label, outcome.folder.path, outcome.epochs)
-        runs.setdefault(outcome.trial.config.method, []).append(run)
-    return runs
+def _plan(
+    dataset: Dataset,
+    request: SelectionRequest,
+    sources: Sequence[str],
+    outcomes: Sequence[TrialOutcome],
+    protocol: Protocol,
+) -> SelectionPlan:
+    runs = tuple(
+        PlannedRun(
+            label=outcome.trial.label,
+            method=outcome.trial.config.method,
+            trial=outcome.trial.config.trial_id,
+            status=outcome.status,
+            epochs=outcome.epochs,
+        )
+        for outcome in outcomes
+    )
+    own_file = request.protocol.endswith((".yaml", ".yml"))
+    return SelectionPlan(
+        dataset=request.dataset_spec,
+        dataset_version=dataset.version,
+        protocol=protocol if own_file else request.protocol,
+        sources=tuple(sources),
+        replicates=request.replicates,
+        runs=runs,
+    )
 
 
-def _same_images(recorded: Mapping[str, Sequence[RecordedRun]]) -> dict[str, tuple[str, ...]]:
-    """Returns the recorded images of val and test; all runs must have seen the same ones to be compared."""
-    runs = [run for one in recorded.values() for run in one]
-    ids = {split: runs[0].record(split, runs[0].epochs[0]).ids for split in ("val", "test")}
-    for run in runs[1:]:
-        for split, expected in ids.items():
-            if run.record(split, run.epochs[0]).ids != expected:
-                raise RecordError(
-                    f"{run.folder}: expected the same {split} images as {runs[0].folder} but got others, as when only "
-                    "one of them skipped unreadable images; fix: delete one of the two and run the command again."
-                )
-    return ids
+def _methods(plan: SelectionPlan) -> list[str]:
+    return list(dict.fromkeys(run.method for run in plan.runs))
 
 
 def _skipped(outcomes: Sequence[TrialOutcome]) -> dict[str, int]:
     """Returns how many unreadable images of each split were left out; the same for all trials of a workspace."""
-    path = outcomes[0].folder.path / "provenance.json"
-    skipped: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["skipped_images"]
-    return skipped
-
-
-def _load_boxes(
-    dataset: Dataset, sources: Sequence[str], pseudo_root: Path, ids: Mapping[str, Sequence[str]]
-) -> tuple[ScoringBoxes, tuple[str, ...]]:
-    """Loads validation boxes of every source and the manual test boxes; returns them with the sources' names."""
-    val, keys, names = {}, {}, []
-    for text in sources:
-        if text == CLS:
-            names.append(CLS)
-            continue
-        loaded = load_source(dataset, "val", text, pseudo_roots=[pseudo_root], ids=ids["val"])
-        name = loaded.source.name
-        if name in val:
-            raise UsageError(f"Expected different sources but two of them are called '{name}'.")
-        val[name], keys[name] = loaded.boxes, loaded.source.key
-        names.append(name)
-    test = dataset.ground_truth("test").select(ids["test"])
-    return ScoringBoxes(val=val, keys=keys, test=test), tuple(names)
-
-
-def _overstatements(judgement: Judgement, names: Sequence[str], protocol: Protocol) -> list[Overstatement]:
-    gaps = (overstatement(judgement, name, protocol) for name in names)
-    return [gap for gap in gaps if gap is not None]
+    for outcome in outcomes:
+        path = outcome.folder.path / "provenance.json"
+        if path.is_file():
+            skipped: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["skipped_images"]
+            return skipped
+    return {}
 
 
 def _write(result: SelectionResult, figures: bool) -> None:

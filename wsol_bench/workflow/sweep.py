@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
@@ -25,14 +24,13 @@ class TrialOutcome:
     Attributes:
         trial: the cell of the plan.
         folder: where its files lie.
-        status: ``complete`` or ``diverged`` when it ran; ``missing`` or ``partial`` in a dry run; ``failed`` when a
-            study says so.
+        status: ``complete`` or ``diverged`` when it ran; ``missing`` or ``partial`` in a dry run.
         epochs: finished epochs that can be selected.
     """
 
     trial: PlannedTrial
     folder: TrialFolder
-    status: Status | Literal["failed"]
+    status: Status
     epochs: tuple[int, ...]
 
 

@@ -1,0 +1,126 @@
+"""``wsol-bench tables`` and ``wsol-bench audit``: what a selection means, from its records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsol_bench.cli import options
+from wsol_bench.cli.output import console, print_json, print_unwrapped
+from wsol_bench.errors import unknown_choice
+
+if TYPE_CHECKING:
+    from wsol_bench.workflow.selection_tables import Study
+
+AUDIT_WIDTH = 150
+"""Columns of the audit where the output is no terminal."""
+
+_Threads = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Records read at the same time.", show_default="one per core")
+]
+
+
+def tables(
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="4.1, 4.2, 4.3, 4.5, 4.6, 4.7, 4.9, regret, agreement, comparisons, budget or reuse; repeatable.",
+            show_default="all",
+        ),
+    ] = None,
+    dataset: options.Dataset = "critters",
+    root: options.Root = None,
+    metadata: options.Metadata = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write each table as CSV.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw Figs. 2.5, 4.1, 4.2, and 4.4 for noisy boxes, into DIR.")
+    ] = None,
+    allow_missing: options.AllowMissing = False,
+    threads: _Threads = None,
+    json_: options.AsJson = False,
+) -> None:
+    """Print the tables of the latest selection.
+
+    Nothing is run: the records are judged again. Numbers name the tables of the protocol chapter (Murtaza, PhD thesis,
+    2025); 4.7 stands for 4.7 and 4.8.
+    'regret' says what each source's choices cost, 'agreement' whether it orders configurations and methods as manual
+    boxes do, 'comparisons' which methods differ, 'budget' what fewer configurations would have given.
+
+    \b
+    Examples:
+      wsol-bench tables
+      wsol-bench tables --table 4.2 -d tiny-imagenet --root tiny-imagenet-200
+    """
+    from wsol_bench.workflow.selection_tables import figures_of, tables_of
+
+    study = _study(dataset, root, metadata, workspace, threads, allow_missing)
+    made = tables_of(study, table)
+    if out is not None:
+        for one in made:
+            one.write_csv(out)
+    drawn = [] if figures is None else figures_of(study, figures)
+    for path in drawn:
+        typer.echo(f"drawn: {path}", err=True)
+    if json_:
+        print_json({"tables": [one.as_dict() for one in made]})
+        return
+    for one in made:
+        print_unwrapped(one.rendered())
+
+
+def audit(
+    dataset: options.Dataset = "critters",
+    root: options.Root = None,
+    metadata: options.Metadata = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    metric: Annotated[
+        str, typer.Option(metavar="NAME", help="Show the rows of one metric, or 'all'; all rows are checked.")
+    ] = "max_box_acc",
+    allow_missing: options.AllowMissing = False,
+    threads: _Threads = None,
+    json_: options.AsJson = False,
+) -> None:
+    """List which annotations each row rests on.
+
+    For each row: what was read, by whom and when, and whether it may be called realistic. Evidence is the ledger of
+    each choice, the provenance of each run and the card of each set of pseudo-boxes. Exits with 1 where a row calls
+    itself realistic although ground truth was read for its training, selection or threshold.
+    """
+    from wsol_bench.report.study_tables import audit_table
+    from wsol_bench.workflow.selection_tables import audit_of
+
+    rows = audit_of(_study(dataset, root, metadata, workspace, threads, allow_missing))
+    if metric not in ("all", *(row.metric for row in rows)):
+        raise unknown_choice("--metric", metric, {"all", *(row.metric for row in rows)})
+    shown = [row for row in rows if metric in ("all", row.metric)]
+    if json_:
+        print_json({"rows": [row.as_dict() for row in shown]})
+    else:
+        console(AUDIT_WIDTH).print(audit_table(shown).rendered())
+    if any(row.refused for row in rows):
+        raise typer.Exit(1)
+
+
+def _study(
+    dataset: str,
+    root: Path | None,
+    metadata: Path | None,
+    workspace: Path,
+    threads: int | None,
+    allow_missing: bool,
+) -> Study:
+    from wsol_bench.datasets.open_dataset import open_dataset
+    from wsol_bench.workflow.judge_plan import judge_plan
+    from wsol_bench.workflow.selection_plan import read_plan
+    from wsol_bench.workflow.selection_tables import Study
+    from wsol_bench.workflow.workspace import Workspace
+
+    place = Workspace(workspace)
+    plan = read_plan(place, dataset)
+    opened = open_dataset(dataset, root=root, metadata=metadata)
+    judged = judge_plan(opened, plan, place, threads=threads or options.cores(), allow_missing=allow_missing)
+    return Study(opened, plan, place, judged)

@@ -1,0 +1,86 @@
+"""What a selection judged, as a file: with it and the records every row can be derived again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from wsol_bench.atomic import write_text
+from wsol_bench.errors import UsageError
+from wsol_bench.protocol import Protocol, load_protocol
+from wsol_bench.training.trial_folder import Status, dataset_slug
+from wsol_bench.workflow.workspace import Workspace
+from wsol_bench.yaml_file import StrictModel, read_yaml, yaml_text
+
+FILE = "selection.yaml"
+
+
+class PlannedRun(StrictModel):
+    """One run that competes.
+
+    Attributes:
+        label: name in tables, ``cam/3``.
+        method: registered name.
+        trial: its id.
+        status: how far it was when it was judged.
+        epochs: its finished epochs that may be selected.
+    """
+
+    label: str
+    method: str
+    trial: str
+    status: Status
+    epochs: tuple[int, ...]
+
+
+class SelectionPlan(StrictModel):
+    """The content of ``selection.yaml``.
+
+    Attributes:
+        version: of this layout.
+        dataset: the dataset as the user named it.
+        dataset_version: version of its content.
+        protocol: name of a protocol of the benchmark, or the content of one's own.
+        sources: what selects, in the user's words.
+        replicates: bootstrap replicates behind each interval.
+        runs: everything that was planned, in order.
+    """
+
+    version: Literal[1] = 1
+    dataset: str
+    dataset_version: str
+    protocol: str | Protocol
+    sources: tuple[str, ...]
+    replicates: int
+    runs: tuple[PlannedRun, ...]
+
+    @property
+    def rules(self) -> Protocol:
+        """The protocol itself."""
+        return load_protocol(self.protocol) if isinstance(self.protocol, str) else self.protocol
+
+    def folder_of(self, run: PlannedRun, workspace: Workspace) -> Path:
+        """Returns the folder of a run's trial."""
+        return workspace.root / "trials" / dataset_slug(self.dataset) / dataset_slug(run.method) / run.trial
+
+    def write(self, folder: Path) -> None:
+        """Writes the plan beside the rows that it explains."""
+        write_text(folder / FILE, yaml_text(self.model_dump(mode="json")))
+
+
+def read_plan(workspace: Workspace, dataset: str) -> SelectionPlan:
+    """Reads the plan of the latest selection on a dataset.
+
+    Raises:
+        UsageError: there was none yet.
+        DataError: the file is not valid.
+    """
+    path = workspace.results(dataset) / FILE
+    if not path.is_file():
+        known = sorted(place.parent.name for place in workspace.root.glob(f"results/*/{FILE}"))
+        listed = f"; this workspace has one of {', '.join(known)}" if known else ""
+        raise UsageError(
+            f"Expected a selection on '{dataset}' in {workspace.root} but there is none{listed}; fix: 'wsol-bench "
+            f"select -d {dataset}', or -w DIR."
+        )
+    return read_yaml(path, SelectionPlan)
