@@ -83,7 +83,7 @@ def _headline_run(judgement: Judgement, sources: Sequence[str], protocol: Protoc
 
 
 def new_figure(rows: int, columns: int, **options: Any) -> Any:
-    """Returns a figure and its axes in the style of all figures; nothing is shown on a screen."""
+    """Returns a figure and its axes in the style of all figures here; draws without a screen."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -97,7 +97,7 @@ def new_figure(rows: int, columns: int, **options: Any) -> Any:
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Writes a figure whole, in the format of the file's ending, and closes it."""
+    """Writes a figure whole or not at all, in the format of the path's suffix, and closes it."""
     from matplotlib import pyplot
 
     with whole_file(path) as temporary:
