@@ -123,6 +123,28 @@ class MaskFiles(MaskSet):
         return drawn
 
 
+class MaskArrays(MaskSet):
+    """Masks held in memory.
+
+    Args:
+        ids: N image ids.
+        masks: ``[N, H, W]`` uint8 of 0, :data:`FOREGROUND` and :data:`IGNORE`.
+    """
+
+    def __init__(self, ids: tuple[str, ...], masks: NDArray[np.uint8]) -> None:
+        self.ids = ids
+        self.counts = (masks == FOREGROUND).any(axis=(1, 2)).astype(np.int64)
+        self.has_ignore = (masks == IGNORE).any(axis=(1, 2))
+        self._masks = masks
+
+    def draw(self, index: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Returns ``[height, width]`` uint8, see :meth:`MaskSet.draw`."""
+        import cv2
+
+        drawn: NDArray[np.uint8] = cv2.resize(self._masks[index], (width, height), interpolation=cv2.INTER_NEAREST)
+        return drawn
+
+
 def read_mask(path: Path, width: int, height: int) -> NDArray[np.bool_]:
     """Reads a mask file as grey and resizes it with nearest neighbour; above 0.5 is the object or region.
 

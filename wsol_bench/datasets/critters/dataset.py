@@ -124,14 +124,13 @@ class Critters(Dataset):
         part = self.split(split)
         return {image_id: self._scene(split, index).caption() for index, image_id in enumerate(part.ids)}
 
-    def masks(self, split: str) -> NDArray[np.uint8]:
-        """Returns ``[N, size, size]`` uint8, 1 where the critter covers at least half of the pixel and can be seen.
+    def has_masks(self, split: str) -> bool:
+        """There are: a pixel is object where the critter covers at least half of it and can be seen."""
+        return True
 
-        Raises:
-            FirewallError: called outside :func:`wsol_bench.annotations.firewall.judging`.
-        """
-        firewall.read("gt", split)
-        return np.stack([(owner > 0).astype(np.uint8) for owner in self._owners(split)])
+    def _read_masks(self, split: str) -> MaskSet:
+        masks = np.stack([(owner > 0).astype(np.uint8) for owner in self._owners(split)])
+        return MaskArrays(self.split(split).ids, masks)
 
     def part_boxes(self, split: str) -> Mapping[str, Mapping[str, Box]]:
         """Returns the box ``x0, y0, x1, y1`` (inclusive) of every visible part, by image id and part name.
