@@ -109,7 +109,9 @@ def test_every_size_shows_the_same_scene(index: int) -> None:
 
 def test_a_box_is_the_extents_of_its_mask(critters: Critters) -> None:
     with firewall.judging("test"):
-        boxes, masks = critters.ground_truth("val"), critters.masks("val")
+        boxes, drawn = critters.ground_truth("val"), critters.ground_truth_masks("val")
+    assert drawn.ids == boxes.ids and drawn.counts.tolist() == [1] * 120
+    masks = np.stack([drawn.draw(index, 64, 64) for index in range(len(drawn))])
     assert masks.shape == (120, 64, 64)
     assert masks.dtype == np.uint8
     assert set(np.unique(masks)) == {0, 1}
@@ -184,7 +186,7 @@ def test_captions_are_free_and_true_to_the_class(critters: Critters) -> None:
     assert len(set(captions.values())) > 35
 
 
-@pytest.mark.parametrize("reader", ["ground_truth", "masks", "part_boxes"])
+@pytest.mark.parametrize("reader", ["ground_truth", "ground_truth_masks", "part_boxes"])
 def test_ground_truth_opens_to_the_judge_only(critters: Critters, reader: str) -> None:
     with pytest.raises(FirewallError):
         getattr(critters, reader)("val")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wsol_bench.errors import RecordError, UsageError
-from wsol_bench.judge.mask_selection import MaskSet, eroded, masks_of_maps, select_by_masks
+from wsol_bench.judge.mask_selection import FrameMasks, eroded, masks_of_maps, select_by_masks
 from wsol_bench.judge.scoring import RecordedRun
 from wsol_bench.maps.normalise import score_maps
 from wsol_bench.maps.thresholds import tau_grid
@@ -32,7 +32,7 @@ def masked(study):
         for mask, (x, y) in zip(masks, rng.integers(2, 10, (count, 2)), strict=True):
             mask[y : y + 10, x : x + 10] = 1
         ids = maps["cam/0", split, 0][0].ids
-        sets[split] = MaskSet(ids, masks, "gt")
+        sets[split] = FrameMasks(ids, masks, "gt")
         for number, run in enumerate(runs):
             for epoch in run.epochs:
                 noise = (0.5 + number) * (1 + 2 * abs(epoch - 1))
@@ -73,7 +73,7 @@ def test_ignored_pixels_stay_ignored(masked):
     _, val, _ = masked
     masks = val.masks.copy()
     masks[:, 0, :] = 255
-    assert (eroded(MaskSet(val.ids, masks, "gt"), 50).masks[:, 0] == 255).all()
+    assert (eroded(FrameMasks(val.ids, masks, "gt"), 50).masks[:, 0] == 255).all()
 
 
 def test_masks_made_of_maps_select_without_ground_truth(masked):
@@ -99,7 +99,7 @@ def test_what_is_missing_is_said(masked, study):
     with pytest.raises(RecordError, match="at least one"):
         select_by_masks([], {"exact": val}, test, PROTOCOL)
     with pytest.raises(UsageError, match="have none, first 'val/19"):
-        select_by_masks(runs, {"exact": MaskSet(val.ids[:-1], val.masks[:-1], "gt")}, test, PROTOCOL)
+        select_by_masks(runs, {"exact": FrameMasks(val.ids[:-1], val.masks[:-1], "gt")}, test, PROTOCOL)
     write_record(runs[0].path("val", 0), replace(study[1]["cam/0", "val", 0][0], maps=None), {})
     with pytest.raises(UsageError, match="--keep-maps"):
         select_by_masks(runs, {"exact": val}, test, PROTOCOL)

@@ -83,7 +83,7 @@ def test_asking_from_another_thread(
     def ask() -> None:
         try:
             with firewall.judging("a thread"):
-                critters.masks("val")
+                critters.ground_truth_masks("val")
         except FirewallError as error:
             caught.append(error)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsol_bench.annotations import firewall
-from wsol_bench.annotations.masks import FOREGROUND
+from wsol_bench.annotations.masks import FOREGROUND, MaskSet
 from wsol_bench.annotations.noisy_masks import erode_mask, mask_error
 from wsol_bench.errors import RecordError, UsageError
 from wsol_bench.judge.scoring import RecordedRun
@@ -35,8 +35,8 @@ _CHUNK = 64
 
 
 @dataclass(frozen=True, eq=False)
-class MaskSet:
-    """Masks of N images in the frame.
+class FrameMasks:
+    """Masks of N images in the frame, drawn.
 
     Attributes:
         ids: N image ids.
@@ -47,6 +47,12 @@ class MaskSet:
     ids: tuple[str, ...]
     masks: NDArray[np.uint8]
     key: str
+
+    @classmethod
+    def drawn(cls, masks: MaskSet, frame: int, key: str) -> FrameMasks:
+        """Draws the masks of a dataset at the side of its frame."""
+        drawn = [masks.draw(index, frame, frame) for index in range(len(masks))]
+        return cls(masks.ids, np.stack(drawn), key)
 
     def of(self, ids: Sequence[str]) -> NDArray[np.uint8]:
         """Returns the masks of some images, in their order.
@@ -95,16 +101,16 @@ class MaskChoice:
         return not reads_ground_truth(self.supervision)
 
 
-def eroded(exact: MaskSet, percent: float) -> MaskSet:
+def eroded(exact: FrameMasks, percent: float) -> FrameMasks:
     """Returns masks that lost a share of their foreground; ignored pixels stay ignored."""
     masks = exact.masks.copy()
     for place, mask in enumerate(exact.masks):
         kept = erode_mask(mask == FOREGROUND, percent / 100)
         masks[place][(mask == FOREGROUND) & ~kept] = 0
-    return MaskSet(exact.ids, masks, f"{exact.key}:erode:{percent:g}")
+    return FrameMasks(exact.ids, masks, f"{exact.key}:erode:{percent:g}")
 
 
-def masks_of_maps(record: RunRecord, name: str) -> MaskSet:
+def masks_of_maps(record: RunRecord, name: str) -> FrameMasks:
     """Returns pseudo-masks: the maps of a record, each above its own Otsu threshold.
 
     Args:
@@ -119,16 +125,16 @@ def masks_of_maps(record: RunRecord, name: str) -> MaskSet:
         levels = quantise(_maps(record, slice(start, start + _CHUNK)))
         cuts = otsu_cuts(levels)
         masks[start : start + _CHUNK] = (levels > cuts[:, None, None]) & (cuts != EMPTY)[:, None, None]
-    return MaskSet(record.ids, masks, f"pseudo:maps:{name}")
+    return FrameMasks(record.ids, masks, f"pseudo:maps:{name}")
 
 
 def select_by_masks(
     runs: Sequence[RecordedRun],
-    val: Mapping[str, MaskSet],
-    test: MaskSet,
+    val: Mapping[str, FrameMasks],
+    test: FrameMasks,
     protocol: Protocol,
     *,
-    exact: MaskSet | None = None,
+    exact: FrameMasks | None = None,
     replicates: int = DEFAULT_REPLICATES,
 ) -> list[MaskChoice]:
     """Lets every set of validation masks select, and reports test PxAP against the exact masks.
@@ -190,7 +196,7 @@ def select_by_masks(
     return choices
 
 
-def _validation_scores(run: RecordedRun, val: Mapping[str, MaskSet]) -> dict[str, NDArray[np.float64]]:
+def _validation_scores(run: RecordedRun, val: Mapping[str, FrameMasks]) -> dict[str, NDArray[np.float64]]:
     """PxAP of every epoch on the validation split, by source."""
     scores: dict[str, list[float]] = {source: [] for source in val}
     for epoch in run.epochs:
@@ -199,7 +205,7 @@ def _validation_scores(run: RecordedRun, val: Mapping[str, MaskSet]) -> dict[str
     return {source: np.asarray(values) for source, values in scores.items()}
 
 
-def _px_ap(record: RunRecord, sources: Mapping[str, MaskSet], replicates: int) -> dict[str, PxApResult]:
+def _px_ap(record: RunRecord, sources: Mapping[str, FrameMasks], replicates: int) -> dict[str, PxApResult]:
     meters = {source: PixelAveragePrecision(tau_grid(_STEP), replicates=replicates) for source in sources}
     masks = {source: one.of(record.ids) for source, one in sources.items()}
     for start in range(0, len(record), _CHUNK):
@@ -223,7 +229,7 @@ def _maps(record: RunRecord, part: slice) -> NDArray[np.float64]:
     return score_maps(maps, record.frame) if len(maps) else maps
 
 
-def _mask_error(exact: MaskSet, masks: MaskSet) -> float:
+def _mask_error(exact: FrameMasks, masks: FrameMasks) -> float:
     """Mean over the images whose exact mask has both kinds of pixels; ignored pixels count as background."""
     errors = [
         mask_error(one == FOREGROUND, other == FOREGROUND)

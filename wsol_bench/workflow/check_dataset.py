@@ -115,7 +115,7 @@ def _annotation_facts(dataset: Dataset, split: Split) -> tuple[Row, list[str]]:
         return _NO_BOXES | {"boxes_usable": None}, ["no manual boxes or masks, which training does not need"]
     try:
         with firewall.judging("datasets check"):
-            if dataset.has_masks(split.name):
+            if dataset.has_masks(split.name) and not dataset.has_ground_truth(split.name):
                 return _mask_facts(dataset, split, dataset.ground_truth_masks(split.name)), []
             return _box_facts(dataset.ground_truth(split.name)), []
     except DataError as error:

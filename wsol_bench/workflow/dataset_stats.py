@@ -66,7 +66,7 @@ def dataset_stats(dataset: Dataset, figure: Path | None) -> list[dict[str, Any]]
         except DataError:
             continue
         with firewall.judging("datasets stats"):
-            if dataset.has_masks(name):
+            if dataset.has_masks(name) and not dataset.has_ground_truth(name):
                 row, mask = _mask_row(name, dataset.ground_truth_masks(name), dataset.frame)
                 masks.append(mask)
             elif dataset.has_ground_truth(name):

@@ -17,7 +17,7 @@ from wsol_bench.judge.agreement import configuration_agreement, method_agreement
 from wsol_bench.judge.audit import AuditedRow, Provenance, audit
 from wsol_bench.judge.budget import budget_curves
 from wsol_bench.judge.comparisons import compare_methods
-from wsol_bench.judge.mask_selection import EROSION_LEVELS, MaskSet, eroded, masks_of_maps, select_by_masks
+from wsol_bench.judge.mask_selection import EROSION_LEVELS, FrameMasks, eroded, masks_of_maps, select_by_masks
 from wsol_bench.judge.noise_study import noise_levels
 from wsol_bench.judge.pseudo_quality import FunnelQuality, box_quality, funnel_quality
 from wsol_bench.judge.regret import regrets_of
@@ -132,14 +132,16 @@ def _funnels(study: Study) -> PrintedTable:
 def _masks(study: Study) -> PrintedTable:
     """Needs a dataset with masks and runs that kept their maps; the maps of each method also serve as pseudo-masks."""
     name, judgements = study.dataset.name, study.judged.judgements
-    read_masks = getattr(study.dataset, "masks", None)
-    if read_masks is None:
+    dataset = study.dataset
+    if not (dataset.has_masks("val") and dataset.has_masks("test")):
         return chapter.mask_table({}, name, f"{name} has no masks.")
     kept = [one for one in judgements if _keeps_maps(one.runs[0])]
     if not kept:
         return chapter.mask_table({}, name, "The runs kept no maps; 'wsol-bench sweep --keep-maps' does.")
     with firewall.judging("the table of masks"):
-        exact, test = (MaskSet(study.dataset.split(split).ids, read_masks(split), "gt") for split in ("val", "test"))
+        exact, test = (
+            FrameMasks.drawn(dataset.ground_truth_masks(split), dataset.frame, "gt") for split in ("val", "test")
+        )
         val = {"exact": exact} | {f"eroded {level} %": eroded(exact, level) for level in EROSION_LEVELS}
         for one in kept:
             chosen = one.find(CLS, "BV-OT", study.judged.protocol.headline.metric)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
+from wsol_bench.annotations.masks import MaskArrays, MaskSet
 from wsol_bench.datasets.base import SPLITS, Dataset, Split
 from wsol_bench.datasets.critters.anatomy import PART_NAMES
 from wsol_bench.datasets.critters.draws import Draws
