@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from wsol_bench import __version__
-from wsol_bench.cli import annotate, check, datasets, evaluate, leaderboard, methods, select, sweep, tables
+from wsol_bench.cli import annotate, check, datasets, evaluate, leaderboard, methods, report, select, sweep, tables
 from wsol_bench.cli.parsing import HelpfulGroup
 from wsol_bench.errors import WsolBenchError, missing_package
 
@@ -34,6 +34,7 @@ app.command()(select.select)
 app.command()(sweep.sweep)
 app.command()(tables.tables)
 app.command()(tables.audit)
+app.command()(report.report)
 app.add_typer(annotate.app, name="annotate")
 app.command(cls=evaluate.EvaluateCommand)(evaluate.evaluate)
 app.command()(check.check)
