@@ -31,6 +31,7 @@ COMMANDS = (
     "select",
     "tables",
     "audit",
+    "report",
     "sweep",
     "evaluate",
     "annotate",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsol_bench.report.conclusion import Gap, in_words
+from wsol_bench.report.conclusion import Gap, in_words, points
 
 
 def gap(difference: float, low: float, high: float) -> Gap:
@@ -32,3 +32,7 @@ def test_verdicts() -> None:
 )
 def test_words(gaps, expected) -> None:
     assert expected in in_words(gaps)
+
+
+def test_points() -> None:
+    assert [points(value) for value in (-0.04, 0.04, -1.25, 3.0)] == ["0.0", "0.0", "\u22121.2", "3.0"]

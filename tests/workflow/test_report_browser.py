@@ -147,6 +147,13 @@ def test_an_image_opens_closes_and_leads_to_the_next(page):
     assert page.evaluate("document.activeElement.className") == "open"
 
 
+def test_an_image_without_a_map_offers_none(page):
+    page.evaluate("Object.values(wsol.data.galleries[0].images).forEach((image) => { image.heat = ''; })")
+    page.locator("a.open").first.click()
+    assert page.get_by_role("dialog").is_visible()
+    assert page.locator("#viewer-heat-label").is_hidden()
+
+
 def test_without_scripts_everything_but_the_explorer_is_there(browser, address, page):
     context = browser.new_context(java_script_enabled=False)
     plain = context.new_page()

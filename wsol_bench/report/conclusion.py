@@ -87,6 +87,11 @@ def in_words(gaps: Sequence[Gap]) -> str:
     return " ".join(parts)
 
 
+def points(value: float) -> str:
+    """Returns points with one decimal and a true minus sign, never "-0.0"."""
+    return f"{round(value, 1) + 0.0:.1f}".replace("-", "\u2212")
+
+
 def _of(some: Sequence[Gap], gaps: Sequence[Gap]) -> str:
     if len(gaps) == 1:
         return "the one comparison made"

@@ -62,7 +62,6 @@ class HtmlTable:
         rows: lines.
         notes: remarks below.
         files: the same table as files, by format; addresses relative to the page.
-        marked: whether some number is marked as realistic.
     """
 
     id: str
@@ -72,6 +71,11 @@ class HtmlTable:
     rows: tuple[HtmlRow, ...]
     notes: tuple[str, ...]
     files: Mapping[str, str]
+
+    @property
+    def spaced(self) -> tuple[bool, ...]:
+        """Which columns hold an interval in some line, so that all their numbers leave room for it."""
+        return tuple(any(row.cells[place].small for row in self.rows) for place in range(len(self.columns)))
 
     @property
     def marked(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -34,10 +33,8 @@ def render(content: Mapping[str, Any]) -> str:
 
 
 def write_page(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes ``index.html``, ``assets/`` and ``data/explorer.json``."""
+    """Writes ``index.html`` and ``assets/``."""
     write_text(folder / "index.html", render(content))
     site = resources.files("wsol_bench.report").joinpath(_SITE)
     for name in ASSETS:
         write_text(folder / "assets" / name, site.joinpath(name).read_text(encoding="utf-8"))
-    explorer = json.dumps(content["explorer"], separators=(",", ":"), allow_nan=False)
-    write_text(folder / "data" / "explorer.json", explorer + "\n")

@@ -12,7 +12,7 @@ from wsol_bench.annotations import firewall
 from wsol_bench.atomic import whole_folder, write_json
 from wsol_bench.errors import UsageError
 from wsol_bench.judge.rows import write_csv
-from wsol_bench.report.conclusion import gaps_of, in_words
+from wsol_bench.report.conclusion import gaps_of, in_words, points
 from wsol_bench.report.html_tables import (
     audit_counts,
     intervals_of,
@@ -138,6 +138,7 @@ def _content(
         "claims": claims,
         "refused": refused,
         "gaps": gaps,
+        "points": points,
         "scale": _scale([value for gap in gaps for value in (*gap.usual, *gap.realistic)]),
         "metric": METRIC_TITLES[headline.metric],
         "headline": f"{headline.selection}-{headline.threshold}",
