@@ -41,7 +41,7 @@
 
   function makeFilter(block, table) {
     const rows = [...table.tBodies[0].rows];
-    if (rows.length < 6) return;
+    if (rows.length < 8) return;
     const title = block.querySelector("h3").textContent;
     const tools = block.querySelector("[data-tools]");
     const search = document.createElement("input");
