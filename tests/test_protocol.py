@@ -83,3 +83,13 @@ def test_every_offending_key_is_named(tmp_path: Path, old: str, new: str, says: 
     with pytest.raises(DataError, match=says) as caught:
         load_protocol(str(path))
     assert str(caught.value).startswith(f"{path}: Expected a protocol but: ")
+
+
+def test_every_option_of_the_realistic_protocol_is_documented() -> None:
+    """Ambiguities of the sources are options, and a reader must find each of them."""
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("protocol.md", "judge.md"))
+    plain = {"id", "version", "title", "citation", "contours", "sources", "selections", "thresholds", "metrics"}
+    options = set(type(load_protocol("realistic")).model_fields) - plain - {"headline", "may_read"}
+    assert {option for option in options if f"`{option}`" not in text} == set()
+    assert {option for option in options if f"\n{option}: " not in REALISTIC} == set()

@@ -132,7 +132,7 @@ def test_the_plan_is_kept_and_judges_the_same(dataset, trials, workspace, result
         judge_plan(open_dataset("critters:size=64,train=40,val=12,test=15"), plan, workspace)
 
 
-def test_missing_trials_are_an_error_or_told(dataset, trials, workspace, result, tmp_path):
+def test_missing_trials_are_an_error_or_told(dataset, trials, workspace, result, tmp_path, capsys):
     more = enumerate_trials(PlanRequest(configs=3, epochs=1), SPEC, dataset.version)
     place = Workspace(tmp_path / "copy")
     shutil.copytree(workspace.root, place.root)
@@ -146,6 +146,8 @@ def test_missing_trials_are_an_error_or_told(dataset, trials, workspace, result,
     record.write_bytes(record.read_bytes()[:50])
     judged = select(dataset, request, place, device="cpu", figures=False, screen=SCREEN)
     assert {row.missing for row in judged.rows} == {"1 of 3 runs; 1 epochs"}
+    print_selection(judged, None, Console(width=120))
+    assert "cam: made without 1 of 3 runs; 1 epochs." in capsys.readouterr().out
 
 
 def test_any_folder_in_the_four_file_format_selects(dataset, trials, workspace, result, tmp_path):

@@ -70,6 +70,7 @@ def export(
         typer.Option("--dataset", "-d", metavar="NAME[:OPTIONS]", help="With a selection; repeatable."),
     ] = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    json_: options.AsJson = False,
 ) -> None:
     """Copy what others need to derive the rows of a selection again.
 
@@ -80,7 +81,10 @@ def export(
 
     export_study(Workspace(workspace), dataset or ["critters"], out)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    typer.echo(f"{size / 1e6:.1f} MB are in {out}", err=True)
+    if json_:
+        print_json({"folder": out, "bytes": size})
+    else:
+        typer.echo(f"{size / 1e6:.1f} MB are in {out}")
 
 
 @app.command()

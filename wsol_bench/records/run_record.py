@@ -120,10 +120,10 @@ def read_record(path: Path, *, with_maps: bool = False) -> RunRecord:
         RecordError: the file is missing, damaged, or of another record version.
     """
     try:
-        metadata = _metadata(path)
-        table = pq.read_table(
-            path, columns=None if with_maps else _COLUMNS, use_threads=False, page_checksum_verification=True
-        ).combine_chunks()
+        # One opening for schema and columns: the judge reads thousands of files.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            metadata = _metadata(path, file)
+            table = file.read(None if with_maps else _COLUMNS, use_threads=False).combine_chunks()
     except FileNotFoundError as error:
         raise missing_record(path) from error
     except (pa.ArrowException, OSError) as error:
@@ -163,8 +163,8 @@ _COLUMNS = ["id", "label", "top5", "top5_score", "peak", "otsu_box", "max_level"
 _FIX = "fix: delete the folder of its trial (the one with config.yaml) and run 'wsol-bench sweep' again."
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    raw = pq.read_schema(path).metadata or {}
+def _metadata(path: Path, file: pq.ParquetFile) -> dict[str, str]:
+    raw = file.schema_arrow.metadata or {}
     metadata = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
     version = metadata.get("record_version")
     if version != str(RECORD_VERSION):

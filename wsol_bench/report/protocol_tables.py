@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
+from wsol_bench.judge.mask_selection import MaskChoice
 from wsol_bench.judge.pseudo_quality import BoxQuality, FunnelQuality
 from wsol_bench.judge.rows import ResultRow
 from wsol_bench.report.printed_table import Cell, PrintedTable
@@ -124,6 +125,39 @@ def funnel_table(funnels: Mapping[str, FunnelQuality], dataset: str) -> PrintedT
         ("dataset", "stage", *names),
         tuple((dataset, stage, *(by_stage.get((name, stage)) for name in names)) for stage in stages),
         () if funnels else ("No set of pseudo-boxes of this workspace has kept its stages.",),
+    )
+
+
+def mask_table(choices: Mapping[str, Sequence[MaskChoice]], dataset: str, why_empty: str = "") -> PrintedTable:
+    """Table 4.9: test PxAP when the validation masks are exact, eroded or made from maps.
+
+    Args:
+        choices: by method.
+        dataset: its name.
+        why_empty: what is missing, where there are none.
+    """
+    return PrintedTable(
+        "4.9",
+        "Test PxAP [%] by validation masks",
+        ("dataset", "method", "masks", "mask error", "selection", "config", "epoch", "PxAP", "ci low", "ci high"),
+        tuple(
+            (
+                dataset,
+                method,
+                one.source,
+                one.mask_error,
+                one.selection,
+                one.run,
+                one.epoch,
+                one.px_ap,
+                one.interval.low,
+                one.interval.high,
+            )
+            for method, found in choices.items()
+            for one in found
+        ),
+        ("Mask error: 100 (1 - AUC) of the validation masks against the exact ones.",) if choices else (why_empty,),
+        section=1,
     )
 
 

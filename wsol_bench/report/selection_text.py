@@ -35,6 +35,8 @@ def print_selection(result: SelectionResult, metric: str | None, console: Consol
         )
         console.print(headline_table(rows, shown, title))
         console.print(metrics_table(rows, "All metrics, percent"))
+        if judgement.missing:
+            console.print(f"{judgement.method}: made without {judgement.missing}.", markup=False)
     if any(result.skipped.values()):
         counts = ", ".join(f"{count} of {split}" for split, count in result.skipped.items())
         console.print(f"Unreadable images left out: {counts}.", markup=False)

@@ -17,12 +17,15 @@ from wsol_bench.judge.agreement import configuration_agreement, method_agreement
 from wsol_bench.judge.audit import AuditedRow, Provenance, audit
 from wsol_bench.judge.budget import budget_curves
 from wsol_bench.judge.comparisons import compare_methods
+from wsol_bench.judge.mask_selection import EROSION_LEVELS, MaskSet, eroded, masks_of_maps, select_by_masks
 from wsol_bench.judge.noise_study import noise_levels
 from wsol_bench.judge.pseudo_quality import FunnelQuality, box_quality, funnel_quality
 from wsol_bench.judge.regret import regrets_of
 from wsol_bench.judge.rows import ResultRow
 from wsol_bench.judge.scores import CLS, GT
+from wsol_bench.judge.scoring import RecordedRun
 from wsol_bench.judge.selection import Decision, decide
+from wsol_bench.records.run_record import read_record
 from wsol_bench.report import protocol_tables as chapter
 from wsol_bench.report import study_tables as beyond
 from wsol_bench.report.printed_table import PrintedTable
@@ -154,6 +157,32 @@ def _funnels(study: Study) -> PrintedTable:
     return chapter.funnel_table(found, study.dataset.name)
 
 
+def _masks(study: Study) -> PrintedTable:
+    """Needs a dataset with masks and runs that kept their maps; the maps of each method also serve as pseudo-masks."""
+    name, judgements = study.dataset.name, study.judged.judgements
+    read_masks = getattr(study.dataset, "masks", None)
+    if read_masks is None:
+        return chapter.mask_table({}, name, f"{name} has no masks.")
+    kept = [one for one in judgements if _keeps_maps(one.runs[0])]
+    if not kept:
+        return chapter.mask_table({}, name, "The runs kept no maps; 'wsol-bench sweep --keep-maps' does.")
+    with firewall.judging("the table of masks"):
+        exact, test = (MaskSet(study.dataset.split(split).ids, read_masks(split), "gt") for split in ("val", "test"))
+        val = {"exact": exact} | {f"eroded {level} %": eroded(exact, level) for level in EROSION_LEVELS}
+        for one in kept:
+            chosen = one.find(CLS, "BV-OT", study.judged.protocol.headline.metric)
+            if chosen is not None:
+                record = read_record(one.runs[chosen[0].run].path("val", chosen[0].epoch), with_maps=True)
+                val[f"maps of {one.method}"] = masks_of_maps(record, one.method)
+        choices = {
+            one.method: select_by_masks(
+                one.runs, val, test, study.judged.protocol, exact=exact, replicates=study.plan.replicates
+            )
+            for one in kept
+        }
+    return chapter.mask_table(choices, name)
+
+
 def _regret(study: Study) -> PrintedTable:
     return beyond.regret_table(
         [regret for one in study.judged.judgements for regret in regrets_of(one, study.judged.protocol)]
@@ -208,6 +237,10 @@ def _reuse(study: Study) -> PrintedTable:
     return beyond.reuse_table(cells)
 
 
+def _keeps_maps(run: RecordedRun) -> bool:
+    return read_record(run.path("val", run.epochs[0]), with_maps=True).maps is not None
+
+
 def _provenance(study: Study) -> Provenance:
     training = {}
     for run in study.plan.runs:
@@ -238,6 +271,7 @@ TABLES: dict[str, Callable[[Study], PrintedTable]] = {
     "4.5": _funnels,
     "4.6": partial(_of_rows, chapter.supervision_table),
     "4.7": partial(_of_rows, chapter.iou_levels_table),
+    "4.9": _masks,
     "regret": _regret,
     "agreement": _agreement,
     "comparisons": _comparisons,
