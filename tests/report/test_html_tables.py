@@ -46,6 +46,7 @@ def test_lines_of_tables_that_name_source_and_policy() -> None:
     assert made.rows[2].cells[made.columns.index("tau")].text == "Otsu"
     assert made.rows[2].cells[made.columns.index("the choice read")].text == "class labels"
     assert [row.section for row in made.rows] == [False, True, True]
+    assert [name for name, wrapped in zip(made.columns, made.wrapped, strict=True) if wrapped] == ["note"]
     comparisons = PrintedTable("c", "t", ("source", "policy", "p"), (("ss", "BV-VT", 0.5), ("gt", "BT-TT", 0.1)))
     assert [row.realistic for row in printed_html(comparisons, {}, realistic_of(ROWS)).rows] == [True, False]
 

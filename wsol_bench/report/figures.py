@@ -67,7 +67,8 @@ def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol
         axis.set_title(f"{judgement.method}: test accuracy over the threshold", loc="left")
         axis.set_xlabel(f"tau (dot: {origin})")
         axis.set_ylim(bottom=0)
-        axis.legend(frameon=False, fontsize="small")
+        if axis.lines:
+            axis.legend(frameon=False, fontsize="small")
     axes[0][0].set_ylabel(f"box accuracy at IoU {protocol.selection_iou:g} [%]")
     save_figure(figure, *paths)
 

@@ -59,6 +59,7 @@ class HtmlTable:
         title: heading.
         columns: headings.
         numeric: which columns stand to the right.
+        wrapped: which columns hold long texts, over several lines.
         rows: lines.
         notes: remarks below.
         files: the same table as files, by format; addresses relative to the page.
@@ -68,6 +69,7 @@ class HtmlTable:
     title: str
     columns: tuple[str, ...]
     numeric: tuple[bool, ...]
+    wrapped: tuple[bool, ...]
     rows: tuple[HtmlRow, ...]
     notes: tuple[str, ...]
     files: Mapping[str, str]
@@ -125,6 +127,7 @@ def printed_html(
         title=table.title,
         columns=tuple(table.columns[place] for place in kept),
         numeric=tuple(table.numeric[place] for place in kept),
+        wrapped=tuple(table.columns[place] in table.wrapped for place in kept),
         rows=tuple(lines),
         notes=table.notes,
         files=files,
@@ -146,7 +149,7 @@ def results_table(rows: Sequence[ResultRow], metrics: Sequence[str]) -> PrintedT
     for row in rows:
         if row.metric not in metrics:
             continue
-        tau = "Otsu" if row.tau_from == "OT" else " / ".join(f"{float(one):.3f}" for one in row.tau.split("+"))
+        tau = "Otsu" if row.tau_from == "OT" else "/".join(f"{float(one):.3f}" for one in row.tau.split("+"))
         read = "class labels" if row.supervision == "none" else row.supervision
         metric = METRIC_TITLES.get(row.metric, row.metric)
         what = (row.method, row.val_boxes, row.policy, metric)

@@ -57,6 +57,7 @@
   function drawMarks() {
     const group = at("marks");
     group.replaceChildren();
+    if (marks().length === 0) group.textContent = "No source froze a threshold for this model on validation images.";
     for (const mark of marks()) {
       const button = document.createElement("button");
       button.type = "button";
