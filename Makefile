@@ -6,18 +6,18 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint format benchmark clean
+.PHONY: demo test test-slow lint format benchmark clean
 
 # The main job on the embedded dataset: train, annotate, select, and say what the protocol concludes.
 demo: $(READY)
 	$(BIN)/wsol-bench select --val pseudo=ss --val pseudo=rpn --val pseudo=clip --workspace wsol_workspace
 
-# The default tests; 'make test-all' adds those marked slow, as continuous integration does.
+# The default tests; 'make test-slow' runs the others, which continuous integration does too.
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
-test-all: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+test-slow: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
 
 lint: $(READY)
 	$(BIN)/ruff check .

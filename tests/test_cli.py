@@ -25,6 +25,7 @@ from wsol_bench.errors import UsageError
 from wsol_bench.judge.rows import write_csv
 from wsol_bench.protocol import load_protocol
 from wsol_bench.registry import ANNOTATORS, DATASETS, METHODS, METRICS
+from wsol_bench.testing.miniatures import MINIATURES
 from wsol_bench.workflow.workspace import DEFAULT_WORKSPACE
 
 REPOSITORY = Path(wsol_bench.__file__).parents[1]
@@ -152,6 +153,8 @@ def test_the_version(capsys: Output) -> None:
         ("sweep -d criters", "Did you mean 'critters'?"),
         ("sweep -d critters:12", "from 64 to 224"),
         ("sweep -d folder", "Expected --root DIR"),
+        ("sweep --precision half", "Invalid value for '--precision': 'half' is not one of 'fp32', 'bf16'."),
+        ("datasets pack -d critters:12", "from 64 to 224"),
         ("sweep --on-bad-image drop", "Invalid value for '--on-bad-image': 'drop' is not one of 'error', 'skip'."),
         ("select --protocol realstic", "Did you mean 'realistic'?"),
         ("select --metric px_ap", "Expected --metric to be one of (box_acc_mean, max_box_acc, mean_iou, top1_loc)"),
@@ -229,7 +232,7 @@ def test_ctrl_c_ends_with_a_word_of_comfort(capsys: Output, monkeypatch: pytest.
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wsol_bench.workflow.sweep.run_sweep", interrupted)
+    monkeypatch.setattr("wsol_bench.workflow.run_study.run_study", interrupted)
     assert main(["sweep"]) == 130
     printed = capsys.readouterr()
     assert printed.out == "" and "the same command goes on from there" in printed.err
@@ -382,6 +385,30 @@ def test_a_dataset_is_checked_and_drawn(capsys: Output, tmp_path: Path) -> None:
     assert sheet == {"file": "x.png", "images": 3} and (tmp_path / "x.png").is_file()
 
 
+def test_official_datasets_are_prepared_checked_shown_and_packed(capsys: Output, tmp_path: Path) -> None:
+    MINIATURES["cub"](tmp_path / "cub")
+    place = ("-d", "cub", "--root", "cub")
+    assert main(["datasets", "prepare", "cub", "--root", "cub"]) == 0
+    told = capsys.readouterr().out
+    assert "CUB_200_2011.tgz: unpacked" in told and "97eceeb196236b17998738112f37df78" in told and "by hand" in told
+    assert main(["datasets", "prepare", "dogs", "--root", "none", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["rows"][0]["state"] == "missing" and not (tmp_path / "none").exists()
+    assert main(["datasets", "check", *place]) == 1
+    assert "test: expected 5794 images but got 6, by the card of cub" in capsys.readouterr().out
+    assert main(["datasets", "check", *place, "--subset"]) == 0
+    assert "test: note: expected 5794 images but got 6" in capsys.readouterr().out
+    shown = _json(capsys, "datasets", "show", "30107316110.jpg", *place, "--out", "x.png")
+    assert shown["image"]["split"] == "val" and shown["rows"][0]["source"] == "gt" and (tmp_path / "x.png").is_file()
+    assert main(["datasets", "show", "30107316110.jpg", *place]) == 0
+    assert "the picture is in image.png" in capsys.readouterr().out
+    rows = _json(capsys, "datasets", "stats", *place)["rows"]
+    assert [row["mean_area"] for row in rows] == [25.0, 25.0, 25.0]
+    assert main(["datasets", "stats", *place, "--figure", "boxes.png"]) == 0 and (tmp_path / "boxes.png").is_file()
+    assert "the figure is in boxes.png" in capsys.readouterr().out
+    rows = _json(capsys, "datasets", "pack", *place, "-w", "w")["rows"]
+    assert [row["images"] for row in rows] == [12, 3, 6] and list((tmp_path / "w" / "packed").iterdir())
+
+
 def test_a_dataset_with_problems_fails_its_check(capsys: Output, tmp_path: Path) -> None:
     ids = ("a.png", "b.png")
     boxes = BoxSet.from_mapping({image_id: [(0, 0, 3, 3)] for image_id in ids}, dict.fromkeys(ids, (8, 6)))
@@ -473,3 +500,29 @@ def _tiny_image(folder: Path) -> Path:
     path = folder / "tiny.png"
     Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(path)
     return path
+
+
+def test_packing_prints_sizes_and_seconds(capsys: Output, tmp_path: Path) -> None:
+    small = ("-d", "critters:train=4,val=2,test=2", "-w", str(tmp_path), "--quiet")
+    found = _json(capsys, "datasets", "pack", *small)
+    assert [(row["split"], row["images"], row["made"]) for row in found["rows"]] == [
+        ("train", 4, True), ("val", 2, True), ("test", 2, True),
+    ]  # fmt: skip
+    assert main(["datasets", "pack", *small]) == 0
+    table = capsys.readouterr().out
+    assert "megabytes" in table and "seconds" in table and table.count(" no ") == 3
+
+
+def test_the_precision_makes_other_trials(capsys: Output, tmp_path: Path) -> None:
+    plans = [
+        _json(capsys, "sweep", "--dry-run", "--configs", "1", "-w", str(tmp_path), "--precision", precision)["trials"]
+        for precision in ("fp32", "bf16")
+    ]
+    assert plans[0] != plans[1]
+    assert plans[0] == _json(capsys, "sweep", "--dry-run", "--configs", "1", "-w", str(tmp_path))["trials"]
+
+
+def test_selecting_in_several_processes_is_refused(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "2")
+    assert "torchrun for 'sweep', then 'select' without it" in _error(capsys, "select", "--no-figures")

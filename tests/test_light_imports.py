@@ -25,6 +25,7 @@ HEAVY = (
     "pyarrow",
     "pandas",
     "scipy",
+    "pycocotools",
 )
 COMMANDS = (
     "",
@@ -43,6 +44,10 @@ COMMANDS = (
     "datasets",
     "datasets list",
     "datasets check",
+    "datasets pack",
+    "datasets prepare",
+    "datasets show",
+    "datasets stats",
     "datasets sheet",
     "methods",
     "methods list",

@@ -81,7 +81,7 @@ def test_texts_come_back_as_texts(tmp_path: Path, text: str) -> None:
     assert read_content(path) == {"ids": [text, 0.001, 7], text: text}
 
 
-def test_a_hash_is_no_number(tmp_path: Path) -> None:
-    path = tmp_path / "x.yaml"
-    path.write_text("trial: 54e5055bd93c\nlr: 1e-3\n")
-    assert read_content(path) == {"trial": "54e5055bd93c", "lr": 0.001}
+def test_a_checksum_that_begins_like_a_number_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "card.yaml"
+    path.write_text("md5: 065e5b463ae28d29e77c1b4b166cfe61\nlr: 1e-3\n")
+    assert read_content(path) == {"md5": "065e5b463ae28d29e77c1b4b166cfe61", "lr": 0.001}

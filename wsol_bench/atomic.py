@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from wsol_bench.errors import WsolBenchError
+from wsol_bench.errors import WorkspaceError
 
 _UNFINISHED = ".part"
 
@@ -26,7 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     hidden ``.<name>.*.part`` file beside it (see :func:`remove_unfinished`).
 
     Raises:
-        WsolBenchError: the folder cannot be written, or the disk is full.
+        WorkspaceError: the folder cannot be written, or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
     try:
@@ -56,7 +56,7 @@ def whole_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
     Raises:
         FileExistsError: ``folder`` is there already and ``overwrite`` is off.
-        WsolBenchError: the folder cannot be written, or the disk is full.
+        WorkspaceError: the folder cannot be written, or the disk is full.
     """
     unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{_UNFINISHED}")
     aside = unfinished.with_suffix(".old")
@@ -99,9 +99,9 @@ def remove_unfinished(folder: Path) -> None:
             leftover.unlink()
 
 
-def refused(path: Path, error: OSError) -> WsolBenchError:
+def refused(path: Path, error: OSError) -> WorkspaceError:
     """Returns the error for a place where the system would not write."""
-    return WsolBenchError(
+    return WorkspaceError(
         f"Expected to write {path} but the system refused: {error.strerror or error}. Nothing already written was "
         "changed. Fix: free disk space or choose a writable --workspace, then run the same command again."
     )

@@ -10,7 +10,13 @@ from typing import Final
 EXTRAS: Final = {
     "filelock": "train",
     "open_clip": "clip",
+    "optuna": "train",
+    "psycopg": "postgresql",
+    "pycocotools": "coco",
+    "ray": "ray",
     "safetensors": "train",
+    "scipy": "mat",
+    "submitit": "slurm",
     "timm": "train",
     "torch": "train",
     "torchvision": "train",
@@ -42,6 +48,18 @@ class DataError(WsolBenchError):
         self.line = line
         where = "" if path is None else f"{path}:{line}: " if line is not None else f"{path}: "
         super().__init__(where + message)
+
+
+class WorkspaceError(WsolBenchError):
+    """A place that cannot be read or written: a full disk, a read-only folder, a database that does not answer."""
+
+
+class UnreachableError(WorkspaceError):
+    """A database that does not answer at the moment; it may be worth asking again."""
+
+
+class BusyError(WsolBenchError):
+    """Another process is at work in the same place."""
 
 
 class FirewallError(WsolBenchError):

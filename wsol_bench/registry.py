@@ -1,4 +1,4 @@
-"""One generic registry for everything that can be plugged in: methods, datasets, annotators, metrics.
+"""One generic registry for everything that can be plugged in: methods, datasets, annotators, launchers, metrics.
 
 A plug-in is one Python file with a registration line::
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from wsol_bench.annotators.base import Annotator
     from wsol_bench.datasets.base import Dataset
     from wsol_bench.methods.base import Method
+    from wsol_bench.search.launchers.base import Launcher
+
+_PLUGIN = "wsol_bench_plugin_"
 
 T = TypeVar("T")
 Registered = TypeVar("Registered")
@@ -214,7 +217,7 @@ def load_plugin_file(path: Path) -> None:
             f"Expected --plugin to name a Python file but there is no file '{path}'; fix: check the path."
         )
     resolved = path.resolve()
-    name = f"wsol_bench_plugin_{path.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
+    name = f"{_PLUGIN}{path.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, resolved)
@@ -231,6 +234,12 @@ def load_plugin_file(path: Path) -> None:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise PluginError(f"The plug-in file '{path}' failed: {_reason(error)}") from error
+
+
+def plugin_files() -> tuple[Path, ...]:
+    """Returns the files imported so far by :func:`load_plugin_file`: what another process must load too."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(_PLUGIN)]
+    return tuple(Path(str(module.__file__)) for module in modules)
 
 
 def _import_target(target: str) -> Any:
@@ -275,6 +284,9 @@ ANNOTATORS: Registry[type[Annotator]] = Registry(
     base="wsol_bench.annotators.base:Annotator",
     hint="'wsol-bench annotate list' shows all.",
 )
+LAUNCHERS: Registry[type[Launcher]] = Registry(
+    "launcher", "wsol_bench.launchers", base="wsol_bench.search.launchers.base:Launcher"
+)
 METRICS: Registry[type[Any]] = Registry("metric", "wsol_bench.metrics")
 """Accumulators with ``compute`` and ``merge``, for scoring code of one's own; what the judge reports is named by the
 protocol."""
@@ -309,7 +321,24 @@ for _name, _class in {"clip": "ClipSimilarity", "naclip": "NACLIP", "sclip": "SC
     METHODS.register_lazy(_name, f"wsol_bench.methods.clip_patch_text:{_class}")
 DATASETS.register_lazy("critters", "wsol_bench.datasets.critters.dataset:Critters")
 DATASETS.register_lazy("tiny-imagenet", "wsol_bench.datasets.tiny_imagenet:TinyImageNet")
+for _name, _class in {
+    "aircraft": "Aircraft",
+    "camelyon16": "Camelyon16",
+    "cars": "Cars",
+    "cub": "Cub",
+    "dogs": "Dogs",
+    "glas": "Glas",
+    "ilsvrc": "Ilsvrc",
+}.items():
+    DATASETS.register_lazy(_name, f"wsol_bench.datasets.{_name}:{_class}")
+DATASETS.register_lazy("coco", "wsol_bench.datasets.coco:Coco")
+DATASETS.register_lazy("csv", "wsol_bench.datasets.csv_labels:CsvLabels")
+DATASETS.register_lazy("folder-of-classes", "wsol_bench.datasets.folder_of_classes:FolderOfClasses")
+DATASETS.register_lazy("openimages", "wsol_bench.datasets.open_images:OpenImages")
 DATASETS.register_lazy("folder", "wsol_bench.datasets.four_file_dataset:FourFileDataset")
+LAUNCHERS.register_lazy("local", "wsol_bench.search.launchers.local:LocalLauncher")
+LAUNCHERS.register_lazy("ray", "wsol_bench.search.launchers.ray:RayLauncher")
+LAUNCHERS.register_lazy("slurm", "wsol_bench.search.launchers.slurm:SlurmLauncher")
 ANNOTATORS.register_lazy("ss", "wsol_bench.annotators.selective_search:SelectiveSearch")
 ANNOTATORS.register_lazy("rpn", "wsol_bench.annotators.region_proposals:RegionProposals")
 ANNOTATORS.register_lazy("clip", "wsol_bench.annotators.clip:ClipBoxes")

@@ -133,3 +133,16 @@ def test_what_is_made_from_ground_truth_is_guarded_like_it() -> None:
     with firewall.ledger() as book, firewall.judging("test"):
         firewall.read("gt:noise:25", "val")
     assert book.supervision() == "gt:noise:25"
+
+
+def test_everything_below_a_protected_folder_is_shut(tmp_path: Path) -> None:
+    (tmp_path / "boxes" / "deep").mkdir(parents=True)
+    (tmp_path / "boxes" / "deep" / "1.xml").write_text("x")
+    (tmp_path / "boxes2.txt").write_text("x")
+    firewall.protect_folder(tmp_path / "boxes")
+    assert firewall.is_protected(tmp_path / "boxes" / "deep" / "1.xml")
+    assert not firewall.is_protected(tmp_path / "boxes2.txt")
+    with firewall.training("t"):
+        assert (tmp_path / "boxes2.txt").read_text() == "x"
+        with pytest.raises(FirewallError):
+            (tmp_path / "boxes" / "deep" / "1.xml").read_text()

@@ -102,6 +102,24 @@ def test_masks_are_no_boxes(root: Path) -> None:
         FourFileDataset(root).ground_truth("val")
 
 
+def test_masks(root: Path) -> None:
+    for name, rows in (("m", slice(0, 10)), ("i", slice(5, 15))):
+        mask = np.zeros((30, 20), np.uint8)
+        mask[rows] = 255
+        Image.fromarray(mask).save(root / f"{name}.png")
+    lines = "".join(f"{image_id},m.png,i.png\n" for image_id in _ids("val"))
+    (root / "metadata" / "val" / "localization.txt").write_text(lines)
+    birds = FourFileDataset(root)
+    assert birds.has_masks("val") and not birds.has_ground_truth("val") and not birds.has_masks("test")
+    with pytest.raises(FirewallError):
+        birds.ground_truth_masks("val")
+    with firewall.judging("a test"):
+        masks = birds.ground_truth_masks("val")
+        with pytest.raises(DataError, match="boxes"):
+            birds.ground_truth_masks("test")
+    assert masks.ids == _ids("val") and masks.draw(0, 20, 30)[:, 0].tolist() == [1] * 10 + [255] * 5 + [0] * 15
+
+
 def test_asking_for_ground_truth_reads_none(root: Path) -> None:
     (root / "metadata" / "val" / "localization.txt").unlink()
     (root / "metadata" / "test" / "localization.txt").write_text("")

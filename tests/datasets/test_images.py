@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsol_bench.datasets.images import BadImagePolicy, decode_rgb, files_fingerprint, safe_join, squash
+from wsol_bench.datasets.images import (
+    BadImagePolicy,
+    decode_rgb,
+    files_fingerprint,
+    is_web_page,
+    read_header,
+    safe_join,
+    squash,
+)
 from wsol_bench.errors import DataError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -177,3 +185,31 @@ def test_fingerprint_sees_replaced_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "a").unlink()
     prints.add(files_fingerprint(tmp_path, ("a", "b")))
     assert len(prints) == 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_when_asked(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = _save(Image.fromarray(RGB), tmp_path / "a.png", exif=exif)
+    assert np.array_equal(decode_rgb(path), RGB)
+    flipped = RGB[:, ::-1] if orientation in (2, 4, 5, 7) else RGB
+    turns = {1: 0, 2: 0, 3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}[orientation]
+    assert np.array_equal(decode_rgb(path, exif="apply"), np.rot90(flipped, turns))
+    header = read_header(path)
+    assert (header.width, header.height, header.mode, header.orientation) == (9, 6, "RGB", orientation)
+
+
+def test_headers(tmp_path: Path) -> None:
+    assert read_header(_save(Image.fromarray(RGB).convert("CMYK"), tmp_path / "a.jpg")).mode == "CMYK"
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    assert read_header(_save(Image.fromarray(RGB), tmp_path / "b.png", exif=exif)).orientation == 1
+    (tmp_path / "c.jpg").write_text("<html>")
+    with pytest.raises(DataError, match="web page"):
+        read_header(tmp_path / "c.jpg")
+
+
+def test_web_pages() -> None:
+    assert all(map(is_web_page, (b"<!DOCTYPE html>", b"\xef\xbb\xbf\n <HTML lang=en>", b"<?xml version", b"<head>")))
+    assert not any(map(is_web_page, (b"", b"PK\x03\x04", b"\x1f\x8b\x08", b"<pre>")))

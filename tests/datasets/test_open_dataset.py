@@ -130,7 +130,7 @@ def test_options_of_a_folder_that_do_not_fit(folder: Path, text: str, says: str)
         ("critters", ("root",), "no --root for the dataset 'critters'"),
         ("critters", ("metadata",), "no --metadata for the dataset 'critters'"),
         ("tiny-imagenet", ("root", "metadata"), "no --metadata for the dataset 'tiny-imagenet'"),
-        ("tiny-imagenet:size=3", ("root",), "'tiny-imagenet' to be left out, as there is none .* got 'size'"),
+        ("tiny-imagenet:size=3", ("root",), r"'tiny-imagenet' to be one of \(train\) but got 'size'"),
         ("crittrs", (), r"dataset to be one of .*Did you mean 'critters'\?"),
     ],
 )

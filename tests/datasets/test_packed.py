@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -12,8 +14,8 @@ from numpy.typing import NDArray
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.datasets.base import Dataset, Split
 from wsol_bench.datasets.images import squash
-from wsol_bench.datasets.packed import PackedSplit, pack
-from wsol_bench.errors import DataError, UsageError
+from wsol_bench.datasets.packed import PackedSplit, is_packed, pack, packed_bytes
+from wsol_bench.errors import DataError, UsageError, WsolBenchError
 
 
 class _Noise(Dataset):
@@ -188,3 +190,27 @@ def test_unusable_arguments() -> None:
         pack(_Noise(), "val", 8, workers=0)
     with pytest.raises(UsageError, match="--on-bad-image"):
         pack(_Noise(), "val", 8, on_bad_image="ignore")  # type: ignore[arg-type]
+
+
+def test_room_is_set_aside_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing into a map on a full disk would kill the process."""
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        assert length > 150 * 12 * 12 * 3
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(WsolBenchError, match=r"No space left on device.*free disk space"):
+        pack(_Noise(), "val", 12, cache_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_cache_has_and_needs(tmp_path: Path) -> None:
+    noise = _Noise()
+    assert packed_bytes(noise, "val", 12) == 150 * 12 * 12 * 3
+    assert not is_packed(noise, "val", 12, tmp_path)
+    packed = pack(noise, "val", 12, cache_dir=tmp_path)
+    assert packed.images.nbytes == packed_bytes(noise, "val", 12)
+    assert is_packed(noise, "val", 12, tmp_path)
+    assert not is_packed(noise, "val", 13, tmp_path)
+    assert not is_packed(_Noise(version="2"), "val", 12, tmp_path)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import torch
 from wsol_bench.datasets.packed import PackedSplit
 from wsol_bench.methods.base import Batch, Window
 from wsol_bench.models.weights import IMAGENET_MEAN_STD
-from wsol_bench.training.batches import TrainingData, normalise, training_side
+from wsol_bench.training.batches import Crops, TrainingData, normalise, training_side
 
 CPU = torch.device("cpu")
 IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -170,3 +173,53 @@ def test_normalisation() -> None:
 def test_normalised_images_keep_the_channels_last_in_memory() -> None:
     images = normalise(torch.zeros(2, 4, 4, 3, dtype=torch.uint8), IMAGENET_MEAN_STD)
     assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("resident_bytes", [0, 1 << 30], ids=["read ahead", "held"])
+def test_reading_ahead_changes_nothing(resident_bytes: int) -> None:
+    data = TrainingData(_split(50), FRAME, CPU, resident_bytes)
+    crops = list(data.epoch(1, 4, 0))
+    found = list(data.batches(iter(crops), IDENTITY, 7))
+    assert [one for one, _ in found] == crops, "in their order, each with its own batch"
+    for one, batch in found:
+        expected = data.batch(one, IDENTITY, 7)
+        assert torch.equal(batch.images, expected.images)
+        assert torch.equal(batch.labels, expected.labels)
+        assert torch.equal(batch.window.corners, expected.window.corners)
+        assert batch.epoch == 7
+
+
+def test_nobody_reads_on_when_nobody_listens() -> None:
+    data = TrainingData(_split(50), FRAME, CPU, 0)
+    drawn: list[Crops] = []
+
+    def crops() -> Iterator[Crops]:
+        for one in data.epoch(1, 2, 0):
+            drawn.append(one)
+            yield one
+
+    batches = data.batches(crops(), IDENTITY, 1)
+    next(batches)
+    assert 1 < len(drawn) < 10, "a few batches ahead, not all"
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read")]
+
+
+def test_an_error_of_a_reading_thread_is_that_of_the_loop() -> None:
+    data = TrainingData(_split(50), FRAME, CPU, 0)
+    crops = dataclasses.replace(next(data.epoch(1, 4, 0)), rows=np.array([0, 1, 2, 99]))
+    with pytest.raises(IndexError):
+        list(data.batches([crops], IDENTITY, 1))
+
+
+def test_a_share_of_the_crops() -> None:
+    data = TrainingData(_split(50), FRAME, CPU)
+    for views in (0, 3):
+        crops = next(data.epoch(1, 8, 0, views))
+        part = crops.part(slice(2, 5))
+        assert part.rows.tolist() == crops.rows[2:5].tolist()
+        assert part.corners.tolist() == crops.corners[2:5].tolist()
+        assert part.flips.tolist() == crops.flips[2:5].tolist()
+        assert (part.views is None) == (views == 0)
+        if part.views is not None and crops.views is not None:
+            assert part.views.tolist() == crops.views[2:5].tolist()

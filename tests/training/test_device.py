@@ -33,3 +33,20 @@ def test_deterministic(restored_flags: None) -> None:
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert not torch.backends.cudnn.benchmark
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU that must not be there")
+def test_one_of_several_processes_asks_for_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "RANK": "5",
+        "WORLD_SIZE": "8",
+        "LOCAL_RANK": "1",
+        "MASTER_ADDR": "x",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="'cuda:1'"):
+        pick_device("cuda")
+    with pytest.raises(UsageError, match="'cuda:3'"):
+        pick_device("cuda:3")
+    assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")

@@ -18,6 +18,7 @@ from wsol_bench.maps.oracle import oracle_largest
 from wsol_bench.methods.base import Batch, Localization, Method
 from wsol_bench.methods.cam import CAM
 from wsol_bench.records.run_record import NO_CLASS, RunRecord
+from wsol_bench.training import recorder
 from wsol_bench.training.batches import normalise
 from wsol_bench.training.loop import TrialData
 from wsol_bench.training.recorder import record_split
@@ -209,3 +210,36 @@ def test_wrong_shapes_name_the_method() -> None:
         _record_of(np.zeros((2, 1, 4, 4), np.float32))
     with pytest.raises(PluginError, match=r"float logits of shape \[2, 7\] but got float32 of shape \[2, 6\]"):
         record_split(Given(np.zeros((2, 4, 4), np.float32), np.zeros((2, 6), np.float32)), _numbered(2), 7, device=CPU)
+
+
+@pytest.mark.parametrize("keep_maps", [False, True])
+def test_overlapping_with_a_device_changes_nothing(
+    data: TrialData, monkeypatch: pytest.MonkeyPatch, keep_maps: bool
+) -> None:
+    cam = CAM()
+    cam.build(10, data.class_names, CAM.HParams(backbone="resnet_tiny"), 64)
+    one = record_split(cam, data.val, 10, device=CPU, batch_size=3, keep_maps=keep_maps)
+    monkeypatch.setattr(recorder, "_overlaps", lambda device: True)
+    other = record_split(cam, data.val, 10, device=CPU, batch_size=3, keep_maps=keep_maps)
+    for name in ("ids", "labels", "top5", "top5_scores", "peaks", "otsu_boxes"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    for item in dataclasses.fields(one.curves):
+        assert np.array_equal(getattr(one.curves, item.name), getattr(other.curves, item.name)), item.name
+    assert (one.maps is None) == (not keep_maps)
+    if one.maps is not None and other.maps is not None:
+        assert np.array_equal(one.maps, other.maps)
+
+
+def test_an_error_behind_the_device_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unfit(Given):
+        def localize(self, images: Tensor, labels: Tensor | None = None) -> Localization:
+            return Localization(torch.full((len(images), 4, 4), torch.nan), torch.zeros(len(images), 6))
+
+    def fails(*_: object) -> None:
+        raise OSError("the sweep")
+
+    monkeypatch.setattr(recorder, "_overlaps", lambda device: True)
+    monkeypatch.setattr(recorder, "score_maps", fails)
+    logits = np.zeros((3, 6), np.float32)
+    with pytest.raises(OSError, match="the sweep"):
+        record_split(Unfit(logits[:, None], logits), _numbered(3), 6, device=CPU)

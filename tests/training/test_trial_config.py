@@ -17,11 +17,17 @@ def test_the_id_is_that_of_any_other_day() -> None:
     assert TrialConfig(**PLAIN).trial_id == "fbb57986f01f"
 
 
+def test_the_default_precision_does_not_enter_the_id() -> None:
+    """There was none when the first trials were run."""
+    assert TrialConfig(**(PLAIN | {"precision": "fp32"})).trial_id == "fbb57986f01f"
+    assert TrialConfig(**(PLAIN | {"precision": "bf16"})).trial_id == "5e6567690db4"
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"method": "x"}, {"dataset": "x"}, {"dataset_version": "2"}, {"optimizer": {"lr": 0.2}}, {"epochs": 4},
-        {"batch_size": 8}, {"seed": 1}, {"hparams": {"flag": False, "n": 1, "x": 1.0}},
+        {"batch_size": 8}, {"seed": 1}, {"hparams": {"flag": False, "n": 1, "x": 1.0}}, {"precision": "bf16"},
     ],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip
@@ -40,7 +46,9 @@ def test_types_survive_a_round_trip() -> None:
     assert [type(value) for value in config.hparams.values()] == [bool, int, float]
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": 0}, {"seed": -1}, {"unknown": 1}])
+@pytest.mark.parametrize(
+    "change", [{"epochs": 0}, {"batch_size": 0}, {"seed": -1}, {"precision": "fp16"}, {"unknown": 1}]
+)
 def test_impossible_trials(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TrialConfig(**(PLAIN | change))

@@ -107,6 +107,7 @@ def test_the_command_line(file: Path, study: Path, tmp_path: Path, capsys: pytes
     assert main([*arguments, "--json"]) == 1
     assert len(json.loads(capsys.readouterr().out)["differences"]) == 1
     assert main(["leaderboard", "export", "-w", str(study), "-d", SPEC, "--out", str(tmp_path / "copy")]) == 0
+    assert "MB are in" in capsys.readouterr().out
     assert main(["leaderboard", "show", "-d", "cub", "-m", "cam", "--policy", "BV-VT", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["rows"]
     assert any("68.93 resnet50 [murtaza2025 table 4.2" in row["published"] for row in shown)

@@ -131,6 +131,11 @@ def protect(path: Path) -> None:
     _guard.protect(path)
 
 
+def protect_folder(folder: Path) -> None:
+    """Declares every file below a folder as :func:`protect` does, those of archives with one file per image."""
+    _guard.protect_folder(folder)
+
+
 def is_protected(path: Path) -> bool:
     """Tells whether a file was declared ground truth with :func:`protect`, under this name or through links."""
     return _guard.is_protected(path)
@@ -154,6 +159,7 @@ class _FileGuard:
     def __init__(self) -> None:
         self.depth = 0
         self._paths: set[str] = set()
+        self._folders: set[str] = set()
         self._installed = False
         self._lock = threading.Lock()
 
@@ -161,8 +167,13 @@ class _FileGuard:
         with self._lock:
             self._paths.add(os.path.realpath(path))
 
-    def is_protected(self, path: Path) -> bool:
-        return os.path.realpath(path) in self._paths
+    def protect_folder(self, folder: Path) -> None:
+        with self._lock:
+            self._folders.add(os.path.realpath(folder) + os.sep)
+
+    def is_protected(self, path: Path | str) -> bool:
+        real = os.path.realpath(path)
+        return real in self._paths or any(real.startswith(folder) for folder in self._folders)
 
     def enter(self) -> None:
         with self._lock:
@@ -180,7 +191,7 @@ class _FileGuard:
         if event != "open" or not self.depth or not isinstance(args[0], str | bytes | os.PathLike):
             return
         path = os.fsdecode(args[0])
-        if os.path.realpath(path) in self._paths:
+        if self.is_protected(path):
             raise FirewallError(_refusal(f"open the ground-truth file {path}", "a method"))
 
 

@@ -62,6 +62,17 @@ class FourFile:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def proxy_rows(self) -> list[int]:
+        """Returns the rows of the reduced training set.
+
+        Raises:
+            DataError: the folder has no ``image_ids_proxy.txt``.
+        """
+        if self.proxy_ids is None:
+            raise DataError(f"Expected {PROXY} because the proxy training set was asked for.", self.folder)
+        row_of = {image_id: row for row, image_id in enumerate(self.ids)}
+        return [row_of[image_id] for image_id in self.proxy_ids]
+
 
 def read_four_file(
     folder: Path, *, kind: Kind = "boxes", need_boxes: bool = True, outside: Outside = "error"

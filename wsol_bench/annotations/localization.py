@@ -108,12 +108,27 @@ def read_masks(path: Path, ids: tuple[str, ...], index: Mapping[str, int], *, ne
                 )
             ignore[position] = ignored
         seen.add(position)
-    return MaskTable(
-        ids=ids,
-        masks=tuple(mask for of_image in masks for mask in of_image),
-        offsets=np.concatenate([[0], np.cumsum([len(of_image) for of_image in masks])]).astype(np.int64),
-        ignore=tuple(ignore),
-    )
+    return MaskTable.from_lists(ids, masks, tuple(ignore))
+
+
+def listed_kind(path: Path) -> Literal["boxes", "masks", "unknown"]:
+    """Tells what ``localization.txt`` lists, from its first line; ``unknown`` where it is absent, empty or neither."""
+    if not path.is_file():
+        return "unknown"
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        first = next((line.strip() for line in lines if line.strip()), "")
+    numbers = first.rsplit(",", 4)[1:]
+    if len(numbers) == 4 and all(_is_number(text) for text in numbers):
+        return "boxes"
+    return "masks" if first.count(",") >= 2 else "unknown"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _refuse_masks(lines: MetadataLines) -> list[list[str]]:

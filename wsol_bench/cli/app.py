@@ -16,7 +16,20 @@ import typer
 from typer.exceptions import TyperException
 
 from wsol_bench import __version__
-from wsol_bench.cli import annotate, check, datasets, evaluate, leaderboard, methods, report, select, sweep, tables
+from wsol_bench.cli import (
+    annotate,
+    check,
+    datasets,
+    evaluate,
+    leaderboard,
+    methods,
+    report,
+    select,
+    status,
+    sweep,
+    tables,
+    worker,
+)
 from wsol_bench.cli.parsing import HelpfulGroup
 from wsol_bench.errors import WsolBenchError, missing_package
 
@@ -32,6 +45,8 @@ app = typer.Typer(
 )
 app.command()(select.select)
 app.command()(sweep.sweep)
+app.command()(status.status)
+app.command()(worker.worker)
 app.command()(tables.tables)
 app.command()(tables.audit)
 app.command()(report.report)

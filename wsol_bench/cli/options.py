@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 BadImage = Literal["error", "skip"]
 SplitName = Literal["train", "val", "test"]
+PrecisionName = Literal["fp32", "bf16"]
 
 DEFAULT_WORKSPACE: Final = Path("wsol_workspace")
 
@@ -22,7 +23,7 @@ Dataset = Annotated[
         "--dataset",
         "-d",
         metavar="NAME[:OPTIONS]",
-        help="tiny-imagenet, critters:96 (embedded), folder:name=cub,frame=224, or a plug-in; see 'datasets list'.",
+        help="cub, ilsvrc, tiny-imagenet, critters:96 (embedded), coco:name=mine, or a plug-in; see 'datasets list'.",
     ),
 ]
 Root = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the images, for datasets made of files.")]
@@ -30,7 +31,7 @@ Metadata = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="For the dataset 'folder': holds train, val and test with image_ids.txt and so on.",
+        help="Holds train, val and test with image_ids.txt and so on; for the dataset 'coco', its JSON files.",
         show_default="ROOT/metadata",
     ),
 ]
@@ -45,6 +46,19 @@ Workspace = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto (a GPU where there is one), cpu, cuda, cuda:1.")]
+Precision = Annotated[
+    PrecisionName,
+    typer.Option(
+        metavar="fp32|bf16",
+        help="Arithmetic of the networks: bf16 is faster and rounds more; trials of the two are different ones.",
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Let torch.compile make faster kernels of training steps; results differ by rounding."
+    ),
+]
 OnBadImage = Annotated[
     BadImage,
     typer.Option(metavar="error|skip", help="What an unreadable image does: stop, or be left out and counted."),
@@ -65,6 +79,17 @@ Overrides = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help="Fix a hyper-parameter, as in --set lr=0.01; repeatable. See 'methods show'.",
+    ),
+]
+Study = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|URL",
+        envvar="WSOL_BENCH_STUDY",
+        show_envvar=False,
+        help="Keeps the trials' states: a journal file, or postgresql://USER:PASSWORD@HOST/DATABASE#NAME for workers "
+        "without a common disk. The environment variable WSOL_BENCH_STUDY keeps passwords out of sight.",
+        show_default="(WORKSPACE/studies/DATASET.journal)",
     ),
 ]
 Workers = Annotated[

@@ -54,6 +54,8 @@ def select(
     workers: options.Workers = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    compile_: options.Compile = False,
     on_bad_image: options.OnBadImage = "error",
     figures: Annotated[bool, typer.Option(help="Write figures beside the rows.")] = True,
     json_: options.AsJson = False,
@@ -85,14 +87,16 @@ def select(
             "--no-figures."
         )
     sources = _sources(rules, val, reference)
-    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_))
+    plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_), precision)
     # From here on torch is needed, which takes seconds to import.
     from wsol_bench.report.selection_text import print_selection
+    from wsol_bench.training.parallel import refuse_several
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.select import SelectionRequest
     from wsol_bench.workflow.select import select as run
     from wsol_bench.workflow.workspace import Workspace
 
+    refuse_several("select")
     opened = open_dataset(dataset, root=root, metadata=metadata)
     with working():
         result = run(
@@ -111,6 +115,7 @@ def select(
             device=device,
             on_bad_image=on_bad_image,
             figures=figures,
+            compiled=compile_,
             screen=Screen(quiet=quiet),
         )
     if json_:

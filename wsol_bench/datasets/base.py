@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
+from wsol_bench.annotations.masks import MaskSet
+from wsol_bench.datasets.card import Card, read_card
+from wsol_bench.errors import DataError
 
 SPLITS = ("train", "val", "test")
 
@@ -48,6 +51,9 @@ class Dataset(ABC):
         class_names: C names, in label order.
         frame: side in pixels of the square to which images are squashed and in which maps are scored.
         root: folder of the files, or None for a generated dataset.
+        annotated: whether val and test are expected to have manual boxes or masks. Without any, nothing can be scored,
+            but pseudo-boxes still select and methods still draw maps.
+        notes: what the reader noticed and mended, one sentence each; of one split, ``<split>: `` comes first.
     """
 
     name: ClassVar[str]
@@ -55,6 +61,8 @@ class Dataset(ABC):
     class_names: tuple[str, ...]
     frame: int
     root: Path | None = None
+    annotated: bool = True
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def split(self, name: str) -> Split:
@@ -84,6 +92,32 @@ class Dataset(ABC):
     def has_ground_truth(self, split: str) -> bool:
         """Whether there are manual boxes of a split at all; asking reads none."""
         return True
+
+    def ground_truth_masks(self, split: str) -> MaskSet:
+        """Returns the manual masks of a split, for the judge only.
+
+        Raises:
+            FirewallError: called outside :func:`wsol_bench.annotations.firewall.judging`.
+            DataError: the dataset has no masks of this split.
+        """
+        firewall.read("gt", split)
+        return self._read_masks(split)
+
+    def has_masks(self, split: str) -> bool:
+        """Whether there are manual masks of a split; asking reads none."""
+        return False
+
+    def _read_masks(self, split: str) -> MaskSet:
+        """Returns the manual masks; called only after the firewall agreed."""
+        raise DataError(f"Expected masks of '{split}' but {self.name} has none; fix: score boxes.", self.root)
+
+    def card(self) -> Card | None:
+        """Returns what is known of the dataset from its authors; None without a card of its name."""
+        return read_card(self.name)
+
+    def image_path(self, split: str, index: int) -> Path | None:
+        """Returns the file of an image, or None where images are generated."""
+        return None
 
     def image_sizes(self, split: str, indices: Sequence[int] | None = None) -> NDArray[np.int32]:
         """Returns original widths and heights ``[N, 2]``, of all images of a split or of those at ``indices``.

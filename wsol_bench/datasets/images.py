@@ -6,18 +6,23 @@ import hashlib
 import os
 import struct
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from wsol_bench.annotations.image_ids import id_problem
 from wsol_bench.errors import DataError, unknown_choice
 
 OnBadImage = Literal["error", "skip"]
+Exif = Literal["ignore", "apply"]
+
+_ORIENTATION = 0x0112
 
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _HEAD_BYTES = 64
@@ -56,33 +61,54 @@ class BadImagePolicy:
             self.skipped.append(SkippedImage(image_id, str(error)))
 
 
-def decode_rgb(path: Path) -> NDArray[np.uint8]:
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the first bytes of an image file tell.
+
+    Attributes:
+        width: in pixels, as stored.
+        height: in pixels, as stored.
+        mode: PIL's name of the colour mode: ``RGB``, ``L``, ``CMYK``, ``I;16``, ...
+        orientation: EXIF orientation, 1 (as stored) to 8.
+    """
+
+    width: int
+    height: int
+    mode: str
+    orientation: int
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Reads size, colour mode and EXIF orientation without decoding the pixels.
+
+    Raises:
+        DataError: the file is missing or not an image. A truncated file may pass.
+    """
+    with _opened(path) as image:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        return ImageHeader(*image.size, image.mode, orientation if orientation in range(1, 9) else 1)
+
+
+def decode_rgb(path: Path, *, exif: Exif = "ignore") -> NDArray[np.uint8]:
     """Decodes an image file to ``[H, W, 3]`` RGB uint8.
 
     Grey, palette, CMYK and YCCK images are converted by PIL (which undoes the inversion of Adobe files). An alpha
     channel is dropped, not blended: the colours under it are what other loaders of the field see. 16-bit greys keep
     their upper 8 bits. Of animations the first frame is taken.
 
-    The EXIF orientation is **not** applied: boxes of the field's datasets are drawn in the stored pixel frame, and its
-    loaders do not rotate either.
+    The EXIF orientation is **not** applied by default: boxes of the field's datasets are drawn in the stored pixel
+    frame, and its loaders do not rotate either.
 
     Args:
         path: any format that PIL reads; the file name extension is ignored.
+        exif: ``apply`` turns the image as its EXIF orientation says, for boxes that were drawn on the turned image.
 
     Raises:
         DataError: the file is missing, truncated, not an image, or of a kind with no obvious 8-bit meaning.
     """
-    try:
-        with Image.open(path) as image:
-            return _to_rgb(image, path)
-    except FileNotFoundError:
-        raise DataError("Expected an image but the file does not exist.", path) from None
-    except IsADirectoryError:
-        raise DataError("Expected an image file but got a folder.", path) from None
-    except PermissionError:
-        raise DataError("Expected a readable image but access is denied; fix: check its permissions.", path) from None
-    except _DECODER_ERRORS as error:
-        raise DataError(f"Expected an image but {_what_instead(path, error)}.", path) from error
+    with _opened(path) as image:
+        turned = ImageOps.exif_transpose(image) if exif == "apply" else image
+        return _to_rgb(turned, path)
 
 
 def squash(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -122,6 +148,27 @@ def files_fingerprint(root: Path, ids: tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Yields an open image; whatever PIL raises inside becomes a :class:`DataError` that says what the file is."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except FileNotFoundError:
+        raise DataError("Expected an image but the file does not exist.", path) from None
+    except IsADirectoryError:
+        raise DataError("Expected an image file but got a folder.", path) from None
+    except PermissionError:
+        raise DataError("Expected a readable image but access is denied; fix: check its permissions.", path) from None
+    except _DECODER_ERRORS as error:
+        raise DataError(f"Expected an image but {_what_instead(path, error)}.", path) from error
+
+
+def is_web_page(head: bytes) -> bool:
+    """Tells whether the first bytes of a file are those of an HTML or XML page: a failed download."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head"))
+
+
 def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
         return _from_wide_grey(np.asarray(image), path)
@@ -150,7 +197,7 @@ def _what_instead(path: Path, error: Exception) -> str:
         return f"the file cannot be read ({unreadable.strerror})"
     if not head:
         return "the file is empty; fix: download or copy it again"
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+    if is_web_page(head):
         return "got a web page (a failed download?); fix: download the file again"
     if head.startswith(b"version https://git-lfs"):
         return "got a Git LFS pointer; fix: run 'git lfs pull'"

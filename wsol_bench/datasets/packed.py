@@ -104,6 +104,16 @@ def pack(
     return made
 
 
+def packed_bytes(dataset: Dataset, split: str, side: int) -> int:
+    """Returns the size of the packed images of a split in bytes."""
+    return len(dataset.split(split)) * side * side * 3
+
+
+def is_packed(dataset: Dataset, split: str, side: int, cache_dir: Path) -> bool:
+    """Tells whether a cache has an entry of a split; :func:`pack` makes it again where it is damaged."""
+    return (cache_dir / _entry_name(dataset, split, side) / "manifest.json").is_file()
+
+
 class _Decoding:
     """Decodes one split into an array given by the caller."""
 
@@ -139,7 +149,7 @@ class _Decoding:
 
     def into_folder(self, folder: Path) -> None:
         path = folder / "images.npy"
-        images: NDArray[np.uint8] = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=self.shape)
+        images = _new_array(path, self.shape)
         kept = self._fill(images)
         if not kept.all():
             images = _without_rows(images, kept, folder / "kept.npy")
@@ -189,12 +199,22 @@ class _Decoding:
 
 def _without_rows(images: NDArray[np.uint8], kept: NDArray[np.bool_], path: Path) -> NDArray[np.uint8]:
     rows = np.flatnonzero(kept)
-    fewer: NDArray[np.uint8] = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8, shape=(len(rows), *images.shape[1:])
-    )
+    fewer = _new_array(path, (len(rows), *images.shape[1:]))
     for start in range(0, len(rows), _BATCH):
         fewer[start : start + _BATCH] = images[rows[start : start + _BATCH]]
     return fewer
+
+
+def _new_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Returns a writable map of a new array, for which the disk has set room aside.
+
+    Without that, a disk that fills up later kills the process at a write into the map.
+    """
+    array: NDArray[np.uint8] = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _entry_name(dataset: Dataset, split: str, side: int) -> str:

@@ -15,6 +15,7 @@ from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.image_ids import id_problem
 from wsol_bench.datasets.base import SPLITS, Dataset, Split
+from wsol_bench.datasets.hold_out import by_digest
 from wsol_bench.datasets.images import decode_rgb, files_fingerprint, safe_join
 from wsol_bench.errors import DataError, UsageError, unknown_choice
 
@@ -33,7 +34,7 @@ class TinyImageNet(Dataset):
     Splits: the official val set becomes ``test`` (the official test set has no labels). Of the training images of each
     class, the 50 whose file names have the smallest SHA-256 become ``val``, so the choice is spread over the class,
     needs no seed, and does not depend on other classes; the rest is ``train``. A class with fewer than 100 training
-    images gives a tenth, at least one. A smaller ``train`` keeps, of each class, the images that come next in that order.
+    images gives a tenth, at least one. With ``train`` a class keeps those images that come next in that order.
 
     Labels are ranks in the sorted WordNet ids, class names the first synonym of ``words.txt``. Ids are paths under the
     root.
@@ -83,11 +84,15 @@ class TinyImageNet(Dataset):
         Raises:
             DataError: the file is missing, damaged, or not of 64x64 pixels.
         """
-        path = safe_join(self.root, self.split(split).ids[index])
+        path = self.image_path(split, index)
         image = decode_rgb(path)
         if image.shape != (SIDE, SIDE, 3):
             raise DataError(f"Expected an image of {SIDE}x{SIDE} but got {image.shape[1]}x{image.shape[0]}.", path)
         return image
+
+    def image_path(self, split: str, index: int) -> Path:
+        """Returns the file of an image."""
+        return safe_join(self.root, self.split(split).ids[index])
 
     def fingerprint(self, split: str) -> str:
         """Returns a hash over the split and the sizes and times of its files."""
@@ -116,7 +121,7 @@ class TinyImageNet(Dataset):
         labels: dict[str, list[int]] = {"train": [], "val": []}
         for label, wnid in enumerate(self._wnids):
             files = _list_images(self.root / "train" / wnid / "images")
-            shuffled = sorted(files, key=lambda file: hashlib.sha256(file.encode()).digest())
+            shuffled = by_digest(files)
             count = VAL_PER_CLASS if len(files) >= SMALL_CLASS else max(1, len(files) // 10)
             rest = shuffled[count:][:per_class]
             for split, chosen in (("val", shuffled[:count]), ("train", rest)):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsol_bench.annotations import firewall
+from wsol_bench.annotations.masks import FOREGROUND
 from wsol_bench.annotations.noisy_masks import erode_mask, mask_error
 from wsol_bench.errors import RecordError, UsageError
 from wsol_bench.judge.scoring import RecordedRun
@@ -22,7 +23,7 @@ from wsol_bench.maps.normalise import quantise, score_maps
 from wsol_bench.maps.otsu import EMPTY, otsu_cuts
 from wsol_bench.maps.thresholds import tau_grid
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES, Interval
-from wsol_bench.metrics.px_ap import FOREGROUND, PixelAveragePrecision, PxApResult
+from wsol_bench.metrics.px_ap import PixelAveragePrecision, PxApResult
 from wsol_bench.protocol import Protocol, Selection
 from wsol_bench.records.run_record import RunRecord, read_record
 

@@ -71,7 +71,9 @@ def dense_crf_loss(
     if how == "auto":
         how = "exact" if images.shape[2] * images.shape[3] <= EXACT_PIXELS else "grid"
     spread = spread_exactly if how == "exact" else spread_by_grid
-    energy: Tensor = _DenseCrf.apply(probabilities, images.float(), sigma_rgb, sigma_xy * scale, spread)
+    # Differences of large squares: half precision would leave nothing of them.
+    with torch.autocast(images.device.type, enabled=False):
+        energy: Tensor = _DenseCrf.apply(probabilities, images.float(), sigma_rgb, sigma_xy * scale, spread)
     return energy * scale**-4
 
 

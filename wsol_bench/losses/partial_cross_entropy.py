@@ -11,11 +11,13 @@ from wsol_bench.losses.pseudo_pixels import IGNORE
 def partial_cross_entropy(logits: Tensor, seeds: Tensor) -> Tensor:
     """Returns the mean cross-entropy over the labelled pixels of a batch; 0, with a zero gradient, where there is none.
 
+    Computed in float32.
+
     Args:
         logits: ``[B, R, H, W]``.
         seeds: ``[B, H, W]`` int64, classes ``0..R-1``, or :data:`~wsol_bench.losses.pseudo_pixels.IGNORE`.
     """
-    total = F.cross_entropy(logits, seeds, ignore_index=IGNORE, reduction="sum")
+    total = F.cross_entropy(logits.float(), seeds, ignore_index=IGNORE, reduction="sum")
     labelled = (seeds != IGNORE).sum().clamp(min=1)
     loss: Tensor = total / labelled
     return loss

@@ -13,6 +13,7 @@ from wsol_bench.models.clip import Clip, load_clip
 from wsol_bench.models.clip_prompts import PROMPT, VOC_BACKGROUND
 from wsol_bench.models.embedded import EMBEDDED, embedded_card
 from wsol_bench.models.frozen import FrozenNetwork
+from wsol_bench.models.heads import in_float32
 
 AUTO, NONE = "auto", "none"
 
@@ -87,4 +88,4 @@ class ClipTexts(nn.Module):
     def logits(self, images: Tensor) -> Tensor:
         """Returns zero-shot logits ``[B, C]`` of prepared pixels ``[B, 3, side, side]``."""
         features = nn.functional.normalize(self.tower.encode(images).float(), dim=-1)
-        return self.scale * features @ self.classes.T
+        return in_float32(lambda unit: self.scale * unit @ self.classes.T, features)

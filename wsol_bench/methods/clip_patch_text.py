@@ -15,6 +15,7 @@ from wsol_bench.methods.clip_es import ZeroShot
 from wsol_bench.methods.clip_params import ClipParams
 from wsol_bench.methods.hparams import Fixed, hp
 from wsol_bench.models.clip_dense import Variant, dense_features
+from wsol_bench.models.heads import in_float32
 
 ORIGINAL, CHANGED = "original", "changed"
 
@@ -42,12 +43,12 @@ class ClipSimilarity(ZeroShot):
         prepared = self.clip.tower.prepare(self.pixels(images))
         patches, image = dense_features(self.clip.tower, prepared, self.variant, sigma=self.sigma)
         if self.hparams.classified_by == CHANGED:
-            logits = self.clip.scale * image @ self.clip.classes.T
+            logits = in_float32(lambda unit: self.clip.scale * unit @ self.clip.classes.T, image)
         else:
             logits = self.clip.logits(prepared)
         wanted = self.clip.classes[self.select_labels(logits, labels)]
         grid = self.clip.tower.grid
-        return Localization((patches @ wanted[:, :, None]).view(-1, grid, grid), logits)
+        return Localization(in_float32(lambda unit: unit @ wanted[:, :, None], patches).view(-1, grid, grid), logits)
 
 
 class SCLIP(ClipSimilarity):

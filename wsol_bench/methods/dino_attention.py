@@ -20,6 +20,7 @@ from wsol_bench.methods.base import Batch, Localization, Method
 from wsol_bench.methods.hparams import Fixed, HyperParams, hp
 from wsol_bench.models.embedded import EMBEDDED
 from wsol_bench.models.frozen_vit import CLASS_BLOCKS, FrozenVit, blurred_images, candidate_maps
+from wsol_bench.models.heads import in_float32
 from wsol_bench.models.vit import MINI_DINO
 
 REFERENCE_FRAME = 224
@@ -65,8 +66,7 @@ class LinearProbe(OnFrozenVit):
 
     def classify(self, images: Tensor) -> Tensor:
         """Returns the logits ``[B, C]`` of the probe."""
-        logits: Tensor = self.head(self.encoder(images)["classes"])
-        return logits
+        return in_float32(self.head, self.encoder(images)["classes"])
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         return {"cross_entropy": F.cross_entropy(self.classify(batch.images), batch.labels)}
@@ -89,7 +89,7 @@ class DinoAttention(LinearProbe):
 
     def localize(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         answers = self.encoder(images)
-        logits = self.head(answers["classes"])
+        logits = in_float32(self.head, answers["classes"])
         wanted = self.select_labels(logits, labels if self.hparams.chosen_by == TRUE else None)
         maps = candidate_maps(answers["attention"], self.hparams.heads)
         chosen = self.chosen(images, maps, wanted)

@@ -34,6 +34,7 @@ from wsol_bench.models.backbones import build_backbone
 from wsol_bench.models.decoder import UNet, double_conv
 from wsol_bench.models.frozen import Answers, FrozenFunction
 from wsol_bench.models.frozen_vit import FrozenVit, blurred_images, candidate_maps
+from wsol_bench.models.heads import in_float32
 
 CLASSIFIER, LOCALIZER = "classifier", "localizer"
 JOURNAL, WORKSHOP = "journal", "workshop"
@@ -115,13 +116,13 @@ class DiPS(LinearProbe):
             )
         if self.hparams.version == WORKSHOP and self.hparams.class_weight:
             shown = batch.images * probabilities[:, 1:].to(batch.images.dtype)
-            predicted = self.head(self.encoder.class_features(shown))
+            predicted = in_float32(self.head, self.encoder.class_features(shown))
             losses["classifier"] = self.hparams.class_weight * F.cross_entropy(predicted, batch.labels)
         return losses
 
     def localize(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         answers = self.encoder(images)
-        logits = self.head(answers["classes"])
+        logits = in_float32(self.head, answers["classes"])
         if not self.localizing:
             return Localization(answers["attention"].mean(dim=1), logits)
         return Localization(torch.softmax(self._decode(images, answers).float(), dim=1)[:, 1], logits)
@@ -216,7 +217,7 @@ class Proposals(FrozenFunction):
         pixels = torch.from_numpy(boxes).to(image.device)
         masks = box_masks(pixels[None] / size, size)[0]
         shown = torch.where(masks[:, None], image, blurred)
-        logits = self.network["head"](self.encoder.compute(shown, None)["classes"])
+        logits = in_float32(self.network["head"], self.encoder.compute(shown, None)["classes"])
         scores = torch.softmax(logits.float(), dim=1)[:, label].cpu()
         best = torch.argsort(scores, descending=True, stable=True)[:MOST_BOXES]
         count = len(best)

@@ -17,6 +17,7 @@ from wsol_bench.errors import UsageError
 from wsol_bench.methods.base import Localization
 from wsol_bench.methods.cam import CAM
 from wsol_bench.methods.hparams import Fixed, hp
+from wsol_bench.models.heads import in_float32
 from wsol_bench.models.non_local import NonLocalBlock
 
 LEAK = 0.2
@@ -69,8 +70,9 @@ class NLCCAM(CAM):
             ranking = raised.argsort(dim=1, descending=True, stable=True)
         by_rank = rank_weights(logits.shape[1], self.positive, self.combination).to(logits)
         by_class = torch.zeros_like(logits).scatter_(1, ranking, by_rank.expand_as(logits))
-        weights = by_class @ self.head.linear.weight
-        return Localization(maps=torch.einsum("bkhw,bk->bhw", features, weights), logits=logits)
+        weights = in_float32(lambda x: x @ self.head.linear.weight, by_class)
+        maps = in_float32(lambda x: torch.einsum("bkhw,bk->bhw", x, weights), features)
+        return Localization(maps=maps, logits=logits)
 
     def param_groups(self, lr: float) -> list[dict[str, Any]]:
         # One rate for everything: the ten times faster head of CAM is not part of this method.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from wsol_bench.methods.base import Batch, Localization
 from wsol_bench.methods.hparams import Uniform, hp
 from wsol_bench.methods.ts_cam import TSCAM, TransformerParams
+from wsol_bench.models.heads import in_float32
 
 MASKED_BLOCKS = 3
 
@@ -62,7 +63,7 @@ class SAT(TSCAM):
         for index in range(max(plain, 0), self.tower.depth):
             scores, values = self.tower.attention(index, tokens)
             mask = scores[:, :, -1].float().mean(dim=1).sigmoid()
-            weights = scores.softmax(dim=-1) * mask[:, None, None].to(scores.dtype)
+            weights = scores.float().softmax(dim=-1) * mask[:, None, None]
             tokens = self.tower.finish(index, tokens, weights, values)
             masks.append(mask[:, 1:-1])
         return self.semantic_maps(tokens), self.tower.on_grid(torch.stack(masks).mean(dim=0))
@@ -70,7 +71,7 @@ class SAT(TSCAM):
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         semantic, mask = self.masked(batch.images)
         # Zero padding darkens the border, so the term never vanishes for masks that touch it; as in the reference.
-        smooth = F.conv2d(mask[:, None], self.smoothing, padding=1)
+        smooth = in_float32(lambda x: F.conv2d(x, self.smoothing, padding=1), mask[:, None])
         return {
             "cross_entropy": F.cross_entropy(semantic.mean(dim=(2, 3)), batch.labels),
             "area": (mask.mean() - self.area).abs(),

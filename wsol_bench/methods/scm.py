@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wsol_bench.methods.base import Batch, Localization
 from wsol_bench.methods.ts_cam import TSCAM
-from wsol_bench.models.heads import normalised_maps
+from wsol_bench.models.heads import float32_only, normalised_maps
 
 STEPS = (16, 4, 4, 4)
 """Newton-Schulz steps of the layers. Far from an inverse on purpose: gradients depend on it (spec, pitfall 3)."""
@@ -83,9 +83,10 @@ class Diffusion(nn.Module):
 
     def forward(self, semantic: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:
         """Maps class maps ``[B, C, g, g]`` and attention ``[B, g, g]``, not negative, to the same, both in float32."""
-        weights = self.diffusion(semantic)
         flat = attention.flatten(1)
-        spread = torch.einsum("bji,bj->bi", weights, flat)
+        # Newton-Schulz steps square the error of the ones before.
+        with float32_only(semantic.device):
+            spread = torch.einsum("bji,bj->bi", self.diffusion(semantic), flat)
         scale = self.threshold * flat.amax(dim=1, keepdim=True).clamp(min=_SMALL)
         shrunk = normalised_maps(F.tanhshrink(spread / scale).view_as(attention))
         return semantic + semantic * shrunk[:, None], attention + shrunk

@@ -19,7 +19,7 @@ from wsol_bench.methods.cam import BackboneParams
 from wsol_bench.methods.hparams import Fixed, Uniform, hp
 from wsol_bench.models.backbones import build_backbone
 from wsol_bench.models.backbones.backbone import initialise
-from wsol_bench.models.heads import ConvHead, normalised_maps
+from wsol_bench.models.heads import ConvHead, in_float32, normalised_maps
 
 MIN_FOREGROUND = 30 / 224**2
 """With a smaller share of sure foreground, the pixels above 0.7 of the maximum are taken."""
@@ -78,7 +78,7 @@ class SPG(Method):
         size = batch.images.shape[2:]
         features, kept = self.backbone.with_features(batch.images, self.backbone.points.guides)
         deep = self.heads["extra"](features)
-        class_maps = self.heads["classes"](deep)
+        class_maps = in_float32(self.heads["classes"], deep)
         guides = zip(("early", "late"), self.backbone.points.guides, strict=True)
         early, late = (self._upsampled(self.heads["tail"](self.heads[name](kept[unit])), size) for name, unit in guides)
         last = self._upsampled(self.heads["last"](deep), size)
@@ -94,7 +94,7 @@ class SPG(Method):
         }
 
     def localize(self, images: Tensor, labels: Tensor | None = None) -> Localization:
-        class_maps = self.heads["classes"](self.heads["extra"](self.backbone(images)))
+        class_maps = in_float32(self.heads["classes"], self.heads["extra"](self.backbone(images)))
         logits = class_maps.mean(dim=(2, 3))
         rows = torch.arange(len(images), device=images.device)
         return Localization(maps=class_maps[rows, self.select_labels(logits, labels)], logits=logits)

@@ -30,6 +30,7 @@ from wsol_bench.models.clip_es import ClipEsMaps
 from wsol_bench.models.decoder import double_conv
 from wsol_bench.models.frozen import FrozenFunction
 from wsol_bench.models.frozen_vit import FrozenPatches
+from wsol_bench.models.heads import in_float32
 from wsol_bench.models.vit import MINI
 
 QR, POLAR, PLAIN, RANDOM = "qr", "polar", "off", "random"
@@ -92,8 +93,8 @@ class TedLoc(OnFrozenVit):
 
     def embedded(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns ``z`` ``[B, d, G, G]``, logits of ``g`` ``[B, 2, G, G]`` and the image embedding ``h`` ``[B, d]``."""
-        embeddings = self.embed(self.decoder(self.encoder(images)["patches"])).float()
-        judged = self.judge(embeddings)
+        embeddings = in_float32(self.embed, self.decoder(self.encoder(images)["patches"]))
+        judged = in_float32(self.judge, embeddings)
         # Not detached: the class loss trains the patch classifier too.
         weights = torch.softmax(judged, dim=1)[:, 1:]
         if self.hparams.pooled_by != PATCHES:
@@ -106,12 +107,12 @@ class TedLoc(OnFrozenVit):
         seeds = self.seeds(batch, embeddings.shape[2])
         losses = {}
         if self.hparams.distil_weight:
-            scores = torch.einsum("bdhw,kd->bkhw", embeddings, self.targets)
+            scores = in_float32(lambda z: torch.einsum("bdhw,kd->bkhw", z, self.targets), embeddings)
             losses["distillation"] = self.hparams.distil_weight * foreground_cross_entropy(scores, batch.labels, seeds)
         if self.hparams.patch_weight:
             losses["patches"] = self.hparams.patch_weight * partial_cross_entropy(judged, seeds)
         if self.hparams.image_weight:
-            image = F.cross_entropy(whole @ self.targets.T, batch.labels)
+            image = F.cross_entropy(self._logits(whole), batch.labels)
             losses["image"] = self.hparams.image_weight * image
         return losses
 
@@ -123,11 +124,16 @@ class TedLoc(OnFrozenVit):
 
     def localize(self, images: Tensor, labels: Tensor | None = None) -> Localization:
         embeddings, judged, whole = self.embedded(images)
-        logits = whole @ self.targets.T
+        logits = self._logits(whole)
         if self.hparams.map == ANCHOR:
             wanted = self.targets[self.select_labels(logits, labels)]
-            return Localization(torch.einsum("bdhw,bd->bhw", embeddings, wanted), logits)
+            maps = in_float32(lambda z: torch.einsum("bdhw,bd->bhw", z, wanted), embeddings)
+            return Localization(maps, logits)
         return Localization(torch.softmax(judged, dim=1)[:, 1], logits)
+
+    def _logits(self, whole: Tensor) -> Tensor:
+        """Returns the products ``[B, K]`` of image embeddings ``[B, d]`` with the anchors."""
+        return in_float32(lambda h: h @ self.targets.T, whole)
 
 
 def foreground_cross_entropy(scores: Tensor, labels: Tensor, seeds: Tensor) -> Tensor:

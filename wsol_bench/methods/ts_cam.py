@@ -18,6 +18,7 @@ from wsol_bench.errors import UsageError
 from wsol_bench.methods.base import Batch, Localization, Method
 from wsol_bench.methods.hparams import Fixed, HyperParams, hp
 from wsol_bench.models.embedded import EMBEDDED
+from wsol_bench.models.heads import in_float32
 from wsol_bench.models.vit import MINI, VitTower, build_vit, decay_groups
 from wsol_bench.models.weights import NO_WEIGHTS, StateDict
 
@@ -93,13 +94,12 @@ class TSCAM(Method):
     def semantic_maps(self, tokens: Tensor) -> Tensor:
         """Returns a map per class ``[B, C, g, g]`` of what the last block returned ``[B, T, width]``."""
         patches = self.tower.norm(tokens)[:, 1 : 1 + self.tower.grid**2]
-        maps: Tensor = self.head(self.tower.on_grid(patches))
-        return maps
+        return in_float32(self.head, self.tower.on_grid(patches))
 
     def attended_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Returns semantic maps ``[B, C, g, g]`` and the summed attention of the class token ``[B, g, g]``."""
         tokens = self.tower.embed(images)
-        total = tokens.new_zeros(len(images), self.tower.grid**2)
+        total = torch.zeros(len(images), self.tower.grid**2, device=tokens.device)
         for index in range(self.tower.depth):
             tokens, attention = self.tower.attending_block(index, tokens)
             total = total + attention.mean(dim=1)[:, 0, 1:]

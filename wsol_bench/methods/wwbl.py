@@ -22,6 +22,7 @@ from wsol_bench.methods.hparams import Fixed, hp
 from wsol_bench.models.backbones import build_backbone
 from wsol_bench.models.clip_relevance import ClipRelevance
 from wsol_bench.models.decoder import UNet
+from wsol_bench.models.heads import in_float32
 
 DIAGONAL, ALL_PAIRS = "diagonal", "all_pairs"
 REMOVED = 127.5
@@ -87,7 +88,9 @@ class WWbL(Method):
             whole = self._against_others(self._seen(pixels), wanted)[:, 0]
             background = (self._against_others(removed, wanted)[:, 0] / (whole.detach().abs() + 1e-8)).mean()
         elif self.hparams.pairing == ALL_PAIRS:
-            foreground, background = (1 - kept @ wanted.T).mean(), (removed @ wanted.T).abs().mean()
+            # Gradients between unit vectors that nearly agree would drown in the rounding of half precision.
+            foreground = (1 - in_float32(lambda unit: unit @ wanted.T, kept)).mean()
+            background = in_float32(lambda unit: unit @ wanted.T, removed).abs().mean()
         else:
             foreground, background = (-kept * wanted).sum(dim=1).mean(), (removed * wanted).sum(dim=1).mean()
         return {
@@ -110,4 +113,4 @@ class WWbL(Method):
     def _against_others(self, features: Tensor, wanted: Tensor) -> Tensor:
         """Returns logits ``[B, 1 + others]`` of image features, the wanted text first."""
         own = (features * wanted).sum(dim=1, keepdim=True)
-        return self.clip.scale * torch.cat([own, features @ self.others.T], dim=1)
+        return self.clip.scale * torch.cat([own, in_float32(lambda unit: unit @ self.others.T, features)], dim=1)

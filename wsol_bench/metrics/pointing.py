@@ -10,9 +10,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wsol_bench.annotations.masks import FOREGROUND, IGNORE
 from wsol_bench.errors import DataError, UsageError
 from wsol_bench.metrics.curve_iou import check_ground_truth
-from wsol_bench.metrics.px_ap import FOREGROUND, IGNORE
 
 
 class PointingGame:

@@ -14,15 +14,10 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wsol_bench.annotations.masks import FOREGROUND, IGNORE
 from wsol_bench.errors import DataError, UsageError
 from wsol_bench.metrics.bootstrap import DEFAULT_LEVEL, Interval, check_ids, percentile_interval, poisson_weights
 from wsol_bench.metrics.saved_state import State, restore
-
-FOREGROUND = 1
-"""Mask value of object pixels; 0 is background."""
-
-IGNORE = 255
-"""Mask value of pixels that count neither as object nor as background."""
 
 _GOOD, _BAD_SCORE, _BAD_LABEL = 0, 1, 2
 

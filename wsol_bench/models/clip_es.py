@@ -17,7 +17,7 @@ from torch import Tensor
 from wsol_bench.models.clip_prompts import BOX_TAU
 from wsol_bench.models.clip_vit import ClipImageTower, MeanStd, TextedTower
 from wsol_bench.models.frozen import Answers, FrozenFunction
-from wsol_bench.models.heads import normalised_maps
+from wsol_bench.models.heads import float32_only, normalised_maps
 
 AFFINITY_BLOCKS = 8
 SINKHORN_ROUNDS = 3
@@ -45,8 +45,22 @@ def clip_es_maps(
         box_tau: boxes of the Grad-CAM above this share of its maximum are where evidence may spread from.
 
     Returns:
-        ``[B, grid, grid]`` float32 in [0, 1]; all zeros where nothing speaks for the class.
+        ``[B, grid, grid]`` float32 in [0, 1]; all zeros where nothing speaks for the class. The same whatever the
+        precision around it: half precision on a GPU for all blocks but the last, float32 for the rest.
     """
+    with float32_only(images.device):
+        return _maps(tower, images, wanted, background, scale, affinity, box_tau)
+
+
+def _maps(
+    tower: ClipImageTower,
+    images: Tensor,
+    wanted: Tensor,
+    background: Tensor,
+    scale: float,
+    affinity: bool,
+    box_tau: float,
+) -> Tensor:
     half = torch.autocast(images.device.type, dtype=torch.float16, enabled=images.device.type == "cuda")
     last = len(tower.blocks) - 1
     weights: list[Tensor] = []

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wsol_bench.models.clip_vit import ClipImageTower, MeanStd, TextedTower
 from wsol_bench.models.frozen import Answers, FrozenFunction
-from wsol_bench.models.heads import normalised_maps
+from wsol_bench.models.heads import float32_only, normalised_maps
 
 
 def clip_relevance(
@@ -33,6 +33,11 @@ def clip_relevance(
         ``[B, grid, grid]`` float32 in [0, 1]; all zeros where nothing speaks for the text. In float32 throughout, since
         gradients of attention underflow in half precision.
     """
+    with float32_only(pixels.device):
+        return _relevance(tower, pixels, texts, blocks, scale)
+
+
+def _relevance(tower: ClipImageTower, pixels: Tensor, texts: Tensor, blocks: int, scale: float) -> Tensor:
     depth = len(tower.blocks)
     first = max(depth - blocks, 0)
     with torch.no_grad():

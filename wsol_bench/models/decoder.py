@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wsol_bench.models.backbones import Backbone
+from wsol_bench.models.heads import in_float32
 
 CHANNELS = (256, 128, 64, 32, 16)
 """Of the blocks, deepest first."""
@@ -63,7 +64,7 @@ class Decoder(nn.Module):
             if i < len(skips):
                 x = torch.cat([_fitted(x, skips[i].shape[2:]), skips[i]], dim=1)
             x = block(x)
-        return _fitted(self.head(x), size)
+        return _fitted(in_float32(self.head, x), size)
 
 
 class UNet(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wsol_bench.errors import UsageError
 from wsol_bench.models.frozen import Answers, FrozenFunction
+from wsol_bench.models.heads import float32_only
 from wsol_bench.models.vit import VitTower, build_vit, grid_of, mean_std_of
 from wsol_bench.models.weights import NO_WEIGHTS, pretrained_unneeded, with_pretrained
 
@@ -125,8 +126,9 @@ def blurred_images(images: Tensor, sigma: float) -> Tensor:
     kernel = torch.exp(-places.square() / (2 * sigma**2))
     kernel = kernel / kernel.sum()
     flat = images.float().flatten(0, 1)[:, None]
-    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
-    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
+    with float32_only(images.device):
+        flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="reflect"), kernel.view(1, 1, 1, -1))
+        flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="reflect"), kernel.view(1, 1, -1, 1))
     return flat[:, 0].view_as(images)
 
 

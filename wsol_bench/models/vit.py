@@ -124,7 +124,7 @@ class VitTower(nn.Module):
     def attending_block(self, index: int, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Runs a block; returns ``[B, T, width]`` and its attention ``[B, heads, T, T]``, whose rows sum to 1."""
         scores, values = self.attention(index, tokens)
-        weights = scores.softmax(dim=-1)
+        weights = scores.float().softmax(dim=-1)
         return self.finish(index, tokens, weights, values), weights
 
     def norm(self, tokens: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def _headline_run(judgement: Judgement, sources: Sequence[str], protocol: Protoc
 
 
 def new_figure(rows: int, columns: int, **options: Any) -> Any:
-    """Returns a figure and its axes in the style of all figures; nothing is shown on a screen."""
+    """Returns a figure and its axes in the style of all figures here; draws without a screen."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -21,7 +21,7 @@ class Planned(Protocol):
 
     @property
     def status(self) -> str:
-        """``missing``, ``partial``, ``complete`` or ``diverged``."""
+        """``missing``, ``partial``, ``complete``, ``diverged`` or ``failed``."""
 
     @property
     def epochs(self) -> tuple[int, ...]:

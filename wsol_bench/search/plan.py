@@ -10,7 +10,7 @@ from wsol_bench.errors import UsageError, unknown_choice
 from wsol_bench.methods.hparams import Distribution, Fixed, HyperParams, Value, draw
 from wsol_bench.registry import DATASETS, METHODS
 from wsol_bench.search.baseline import DEFAULT_RECIPE, Baseline, Recipe, checked_value, load_baseline
-from wsol_bench.training.config import OptimizerParams, TrialConfig
+from wsol_bench.training.config import OptimizerParams, Precision, TrialConfig
 
 _Groups = tuple[type[HyperParams], type[HyperParams]]
 """The shared parameters, and the method's own."""
@@ -46,6 +46,7 @@ class PlanRequest:
         hparam_seed: seed of the draws.
         epochs: replaces the recipe's budget when given.
         overrides: parameters set by the user, as values or as text; they are not drawn.
+        precision: of the networks.
     """
 
     methods: tuple[str, ...] = ("cam",)
@@ -54,6 +55,7 @@ class PlanRequest:
     hparam_seed: int = 0
     epochs: int | None = None
     overrides: Mapping[str, Value] | None = None
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         for option, number in (("--configs", self.configs), ("--seeds", self.seeds), ("--epochs", self.epochs)):
@@ -143,10 +145,8 @@ def enumerate_trials(request: PlanRequest, dataset: str, dataset_version: str) -
         overrides = _typed_overrides(request.overrides or {}, (shared, own))
         plan = MethodOnDataset.of(name, dataset, str(overrides.get("backbone", "")) or None)
         for index in range(request.configs):
-            values = {one.name: one.value for one in plan.parameters}
-            if index:
-                values |= _drawn(plan, overrides, request.hparam_seed, index, name)
-            values |= overrides
+            drawn = _drawn(plan, overrides, request.hparam_seed, index, name) if index else {}
+            values = {one.name: one.value for one in plan.parameters} | drawn | overrides
             for seed in range(request.seeds):
                 config = TrialConfig(
                     method=name,
@@ -157,9 +157,28 @@ def enumerate_trials(request: PlanRequest, dataset: str, dataset_version: str) -
                     epochs=request.epochs or plan.recipe.epochs,
                     batch_size=plan.recipe.batch_size,
                     seed=seed,
+                    precision=request.precision,
                 )
                 trials.append(PlannedTrial(index, config))
     return trials
+
+
+def drawn_by_others(recipe: PlannedTrial, index: int, values: Mapping[str, Value]) -> PlannedTrial:
+    """Returns a trial whose searched parameters somebody else has chosen.
+
+    Args:
+        recipe: configuration 0 of the method.
+        index: number of the new configuration.
+        values: what to change, as the plan would draw it.
+
+    Raises:
+        UsageError: a parameter is unknown or its value does not fit.
+    """
+    config = recipe.config
+    groups = _groups(config.method)
+    changed = {**config.summary(), **{key: checked_value(key, value, groups) for key, value in values.items()}}
+    shared, own = (_part(group, changed) for group in groups)
+    return PlannedTrial(index, config.model_copy(update={"optimizer": shared, "hparams": own}))
 
 
 def _groups(method: str) -> _Groups:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +23,9 @@ RESIZE_OVER_CROP = 256 / 224
 
 RESIDENT_BYTES = 2 << 30
 """A packed split up to this size is copied to the device once; a larger one is read batch by batch."""
+
+READERS = 4
+"""Threads that read batches of a split that is not held on the device, and batches read ahead."""
 
 VIEW_SEED = 1
 """Fixed crops are the same for every trial, because their features are shared; a stream that no epoch has."""
@@ -43,6 +50,11 @@ class Crops:
     flips: NDArray[np.bool_]
     views: Indices | None = None
 
+    def part(self, share: slice) -> Crops:
+        """Returns some of them."""
+        views = None if self.views is None else self.views[share]
+        return Crops(self.rows[share], self.corners[share], self.flips[share], views)
+
 
 def training_side(frame: int) -> int:
     """Returns the side to which training images are squashed before the random crop."""
@@ -54,9 +66,17 @@ def normalise(images: Tensor, mean_std: MeanStd) -> Tensor:
 
     The result keeps the channels last in memory, which is how convolutions are fastest.
     """
-    mean = torch.tensor(mean_std[0], device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(mean_std[1], device=images.device).view(1, 3, 1, 1)
+    mean, std = _on(images.device, mean_std)
     return (images.permute(0, 3, 1, 2).float() / 255.0 - mean) / std
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Returns a writable array as a tensor on a device, without waiting for what a GPU is busy with."""
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    # Copies from other memory wait for everything before them; torch keeps pinned memory until its copy is made.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class TrainingData:
@@ -89,8 +109,12 @@ class TrainingData:
 
         A last batch of a single image is dropped, because batch statistics need two, unless it is the only one.
         """
+        return len(self.sizes(batch_size))
+
+    def sizes(self, batch_size: int) -> list[int]:
+        """Returns the number of images in every batch of an epoch."""
         full, rest = divmod(len(self), batch_size)
-        return full + (rest > 1 or full == 0)
+        return [batch_size] * full + ([rest] if rest > 1 or full == 0 else [])
 
     def epoch(self, epoch: int, batch_size: int, seed: int, views: int = 0) -> Iterator[Crops]:
         """Yields the crops of the batches of one epoch; they depend on the arguments only.
@@ -131,12 +155,42 @@ class TrainingData:
             mean_std: for the normalisation.
             epoch: number of the epoch in its stage.
         """
+        return self._cut(crops, self._take(crops.rows), mean_std, epoch)
+
+    def _first_of(
+        self, coming: deque[tuple[Crops, Future[Tensor]]], mean_std: MeanStd, epoch: int
+    ) -> tuple[Crops, Batch]:
+        crops, pixels = coming.popleft()
+        return crops, self._cut(crops, pixels.result().to(self._device, non_blocking=True), mean_std, epoch)
+
+    def _cut(self, crops: Crops, pixels: Tensor, mean_std: MeanStd, epoch: int) -> Batch:
         whole = self._images.shape[1]
         window = Window(
             self._on_device(crops.corners).float() / whole, self._frame / whole, self._on_device(crops.flips)
         )
-        images = self._crop(self._take(crops.rows), crops.corners, crops.flips)
+        images = self._crop(pixels, crops.corners, crops.flips)
         return Batch(normalise(images, mean_std), self._labels[self._on_device(crops.rows)], epoch, window)
+
+    def batches(self, crops: Iterable[Crops], mean_std: MeanStd, epoch: int) -> Iterator[tuple[Crops, Batch]]:
+        """Yields crops and their batches (see :meth:`batch`).
+
+        Of images that are not held on the device, the next batches are read while one is in use.
+        """
+        if self._resident is not None:
+            for one in crops:
+                yield one, self.batch(one, mean_std, epoch)
+            return
+        with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
+            coming: deque[tuple[Crops, Future[Tensor]]] = deque()
+            try:
+                for one in crops:
+                    coming.append((one, pool.submit(self._read, one.rows)))
+                    if len(coming) > READERS:
+                        yield self._first_of(coming, mean_std, epoch)
+                while coming:
+                    yield self._first_of(coming, mean_std, epoch)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def whole(self, rows: Indices, mean_std: MeanStd) -> tuple[Tensor, Tensor]:
         """Returns whole images, squashed to the frame and normalised ``[B, 3, S, S]``, and labels ``[B]``."""
@@ -147,8 +201,13 @@ class TrainingData:
 
     def _take(self, chosen: Indices) -> Tensor:
         if self._resident is None:
-            return self._on_device(self._images[chosen])
+            return self._read(chosen).to(self._device, non_blocking=True)
         return self._resident[self._on_device(chosen)]
+
+    def _read(self, chosen: Indices) -> Tensor:
+        """Returns images in memory from which the device can copy while it computes."""
+        pixels = torch.from_numpy(self._images[chosen])
+        return pixels.pin_memory() if self._device.type == "cuda" else pixels
 
     def _crop(self, images: Tensor, corners: Indices, flips: NDArray[np.bool_]) -> Tensor:
         steps = np.arange(self._frame)
@@ -158,4 +217,10 @@ class TrainingData:
         return images[index, self._on_device(rows)[:, :, None], self._on_device(columns)[:, None, :]]
 
     def _on_device(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        return to_device(np.ascontiguousarray(array), self._device)
+
+
+@functools.lru_cache(maxsize=8)
+def _on(device: torch.device, mean_std: MeanStd) -> tuple[Tensor, Tensor]:
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in mean_std)
+    return mean, std

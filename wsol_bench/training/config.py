@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from wsol_bench.errors import UsageError
 from wsol_bench.methods.hparams import Fixed, HyperParams, IntUniform, LogUniform, Value, hp
+
+Precision = Literal["fp32", "bf16"]
 
 
 class OptimizerParams(HyperParams):
@@ -37,6 +40,7 @@ class TrialConfig(BaseModel):
         epochs: training epochs; epoch 0 is the network before any step.
         batch_size: images per step.
         seed: initialisation, data order and augmentation.
+        precision: of the networks' arithmetic, ``fp32`` or ``bf16``; weights and losses are float32 in either case.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +53,7 @@ class TrialConfig(BaseModel):
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0, default=32)
     seed: int = Field(ge=0, default=0)
+    precision: Precision = "fp32"
 
     @property
     def trial_id(self) -> str:
@@ -56,8 +61,14 @@ class TrialConfig(BaseModel):
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:12]
 
     def canonical(self) -> str:
-        """Returns the configuration as JSON with sorted keys and no white space: what the id is made of."""
-        return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        """Returns the configuration as JSON with sorted keys and no white space: what the id is made of.
+
+        The default precision is left out: trials from before there was a choice keep their ids.
+        """
+        content = self.model_dump()
+        if self.precision == "fp32":
+            del content["precision"]
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     def summary(self) -> dict[str, Value]:
         """Returns the hyper-parameters in one flat dictionary, for listings."""

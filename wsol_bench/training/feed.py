@@ -14,8 +14,9 @@ from torch import Tensor
 from wsol_bench.datasets.packed import PackedSplit
 from wsol_bench.methods.base import Batch, Method
 from wsol_bench.models.frozen import Answers, FrozenFunction, frozen_functions
-from wsol_bench.training.batches import VIEW_SEED, Crops, MeanStd, TrainingData, normalise
+from wsol_bench.training.batches import RESIDENT_BYTES, VIEW_SEED, Crops, MeanStd, TrainingData, normalise, to_device
 from wsol_bench.training.kept_answers import KeptAnswers, Rows, View, answering
+from wsol_bench.training.parallel import ALONE, World
 
 
 class TrainingFeed:
@@ -25,20 +26,36 @@ class TrainingFeed:
         split: training images, squashed to the training side.
         frame: side of the crops.
         answers: of frozen parts.
+        world: the processes that share the batches.
+        resident_bytes: size up to which all images are copied to the device.
     """
 
-    def __init__(self, split: PackedSplit, frame: int, answers: KeptAnswers) -> None:
+    def __init__(
+        self,
+        split: PackedSplit,
+        frame: int,
+        answers: KeptAnswers,
+        world: World = ALONE,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> None:
         self._split = split
         self._answers = answers
         self._frame = frame
-        self._data = TrainingData(split, frame, answers.device)
+        self._world = world
+        self._data = TrainingData(split, frame, answers.device, resident_bytes)
 
     def steps(self, batch_size: int) -> int:
         """Returns the number of batches in an epoch."""
         return self._data.steps(batch_size)
 
+    def sizes(self, batch_size: int) -> list[int]:
+        """Returns the number of images in every batch of an epoch, all processes together."""
+        return self._data.sizes(batch_size)
+
     def epoch(self, method: Method, epoch: int, batch_size: int, seed: int, within: int) -> Iterator[Batch]:
-        """Yields the batches of one epoch; while one is in use, frozen parts answer for it from what is kept.
+        """Yields this process's share of the batches of one epoch; frozen parts answer for the one that is in use.
+
+        The crops of all processes together are those of a process alone.
 
         Args:
             method: in the stage in progress.
@@ -51,8 +68,9 @@ class TrainingFeed:
         mean_std = method.mean_std
         whole = self._whole(mean_std)
         harvest = {name: self._answers.of(part, self._split, whole) for name, part in method.harvest().items()}
-        for crops in self._data.epoch(epoch, batch_size, seed, method.views):
-            batch = self._data.batch(crops, mean_std, within)
+        drawn = self._data.epoch(epoch, batch_size, seed, method.views)
+        shares = (crops.part(self._world.share(len(crops.rows))[0]) for crops in drawn)
+        for crops, batch in self._data.batches(shares, mean_std, within):
             if harvest:
                 found = {name: shelf.take(crops.rows) for name, shelf in harvest.items()}
                 batch = dataclasses.replace(batch, harvest=found)
@@ -102,8 +120,8 @@ class RecordingFeed:
 
     def images(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Returns normalised images ``[B, 3, S, S]`` and labels ``[B]``."""
-        pixels = torch.from_numpy(np.array(self._split.images[rows[0] : rows[-1] + 1])).to(self._device)
-        labels = torch.from_numpy(np.asarray(self._split.labels[rows], dtype=np.int64)).to(self._device)
+        pixels = to_device(np.array(self._split.images[rows[0] : rows[-1] + 1]), self._device)
+        labels = to_device(self._split.labels[rows].astype(np.int64), self._device)
         return normalise(pixels, self._mean_std), labels
 
     def answering(self, images: Tensor, labels: Tensor, rows: Rows) -> AbstractContextManager[None]:

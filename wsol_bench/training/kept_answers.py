@@ -26,6 +26,8 @@ from torch import Tensor
 from wsol_bench.atomic import refused, write_json
 from wsol_bench.datasets.packed import PackedSplit
 from wsol_bench.models.frozen import Answers, FrozenFunction
+from wsol_bench.training.config import Precision
+from wsol_bench.training.precision import autocast
 
 Rows = NDArray[np.int64]
 Images = Callable[[Rows], tuple[Tensor, Tensor]]
@@ -63,11 +65,13 @@ class KeptAnswers:
         folder: where they are kept; None computes them every time.
         device: where they are wanted.
         say: told, once, what takes long or cannot be kept.
+        precision: with which the parts compute; answers of one are never taken for those of the other.
     """
 
     folder: Path | None
     device: torch.device
     say: Callable[[str], None] = lambda _: None
+    precision: Precision = "fp32"
     resident_bytes: int = field(default=0, init=False)
     _open: dict[str, Shelf] = field(default_factory=dict, init=False)
 
@@ -77,6 +81,8 @@ class KeptAnswers:
             return Shelf(part, len(split), view, None, self)
         # Kernels of another kind of device round differently.
         parts = [str(_FORMAT), self.device.type, part.identity, split.identity, view.name, view.key]
+        if self.precision != "fp32":
+            parts.append(self.precision)
         content = "\n".join(parts)
         key = hashlib.sha256(content.encode()).hexdigest()[:16]
         if key not in self._open:
@@ -128,7 +134,8 @@ class Shelf:
 
     def _computed(self, rows: Rows) -> Answers:
         images, labels = self._view.images(rows)
-        answers: Answers = self._part(images, labels)
+        with autocast(self._owner.precision, self._owner.device):
+            answers: Answers = self._part(images, labels)
         return answers
 
     def _opened(self, place: Path) -> dict[str, NDArray[Any]] | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,64 +16,20 @@ from filelock import FileLock, Timeout
 from wsol_bench import __version__
 from wsol_bench.annotations import firewall
 from wsol_bench.atomic import refused, remove_unfinished
-from wsol_bench.datasets.packed import PackedSplit
-from wsol_bench.errors import DataError, PluginError, WsolBenchError
+from wsol_bench.errors import BusyError, PluginError
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR
 from wsol_bench.records.run_record import RunRecord, write_record
 from wsol_bench.training.config import TrialConfig
-from wsol_bench.training.contract import total_loss
+from wsol_bench.training.epoch import LossOf, loss_of, train_epoch
 from wsol_bench.training.feed import TrainingFeed
 from wsol_bench.training.kept_answers import KeptAnswers
+from wsol_bench.training.parallel import World, current_world
+from wsol_bench.training.precision import check_precision
 from wsol_bench.training.provenance import earlier_accesses, write_provenance
-from wsol_bench.training.recorder import record_split
+from wsol_bench.training.recorder import record_together
 from wsol_bench.training.training_state import LR_FLOOR, TrainingState, stage_of
+from wsol_bench.training.trial_data import TrialData
 from wsol_bench.training.trial_folder import Status, TrialFolder
-
-
-@dataclass(frozen=True)
-class TrialData:
-    """What training may see: packed pixels and class labels of three splits.
-
-    Attributes:
-        train: squashed to the training side (the crop needs slack).
-        val: squashed to the frame.
-        test: squashed to the frame; recorded, never trained on.
-        class_names: C names in label order.
-
-    Raises:
-        DataError: an empty split, a label without a class, or images of sides that do not fit together.
-    """
-
-    train: PackedSplit
-    val: PackedSplit
-    test: PackedSplit
-    class_names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        for name, split in self.splits.items():
-            if not len(split):
-                raise DataError(f"Expected images in the split '{name}' but it is empty.")
-            low, high = int(split.labels.min()), int(split.labels.max())
-            if low < 0 or high >= len(self.class_names):
-                raise DataError(
-                    f"Expected labels of '{name}' from 0 to {len(self.class_names) - 1}, one per class name, but got "
-                    f"{low} to {high}."
-                )
-        sides = {name: split.images.shape[1] for name, split in self.splits.items()}
-        if sides["val"] != sides["test"] or sides["train"] < sides["val"]:
-            raise DataError(
-                f"Expected val and test images of one side, and train images not below it, but got {sides}."
-            )
-
-    @property
-    def splits(self) -> dict[str, PackedSplit]:
-        """The three splits by name."""
-        return {"train": self.train, "val": self.val, "test": self.test}
-
-    @property
-    def frame(self) -> int:
-        """Side in pixels of what the network sees and of the frame in which maps are scored."""
-        return int(self.val.images.shape[1])
 
 
 class TrainingObserver(Protocol):
@@ -97,9 +53,15 @@ def run_trial(
     device: torch.device,
     keep_maps: bool = False,
     keep_answers: bool = True,
+    compiled: bool = False,
     observer: TrainingObserver | None = None,
 ) -> Status:
     """Trains a trial from where it stopped and records every epoch.
+
+    Started in several processes (by ``torchrun``, or with a process group of the caller's), they train it together:
+    each takes its share of every batch and of every recording, and the first one writes. Batches and crops are those of
+    a process alone, and so are the results but for rounding, for random numbers drawn within a step, and for losses and
+    batch statistics that look at a whole batch (statistics are synchronised on GPUs).
 
     Order within an epoch: records of val and test, then provenance, then the checkpoint, then ``epochs.jsonl``. A
     process killed anywhere repeats at most the epoch in progress and writes the same files again: all randomness of an
@@ -113,7 +75,8 @@ def run_trial(
         keep_maps: also record maps at their own resolution.
         keep_answers: keep what frozen parts of the method say, in ``features/``, for later epochs and trials; without,
             everything is computed again every time.
-        observer: receives progress.
+        compiled: let torch.compile make faster kernels of training steps; results differ by rounding.
+        observer: receives progress, in the first process.
 
     Returns:
         ``complete``, or ``diverged`` when loss or scores stopped being finite (the epochs before remain valid).
@@ -122,23 +85,27 @@ def run_trial(
         FirewallError: the method tried to read ground truth.
         PluginError: the method does not keep to its contract.
         RecordError: files of an earlier run are damaged.
-        WsolBenchError: another process is training this trial, or the workspace cannot be written.
+        BusyError: another process is training this trial.
+        UsageError: the device does not have the precision.
+        WorkspaceError: the workspace cannot be written.
     """
+    check_precision(config.precision, device)
+    world = current_world()
     folder = TrialFolder.of(workspace, config)
-    status = folder.status(config)
+    status = world.from_main(folder.status(config))
     if status in ("complete", "diverged"):
         return status
-    with _locked(folder), firewall.ledger() as book, firewall.training(f"the method '{config.method}'"):
-        status = folder.status(config)
+    with (
+        _locked(folder) if world.is_main else nullcontext(),
+        firewall.ledger() as book,
+        firewall.training(f"the method '{config.method}'"),
+    ):
+        status = world.from_main(folder.status(config))
         if status in ("complete", "diverged"):
             return status
-        answers = KeptAnswers(
-            workspace / "features" if keep_answers else None,
-            device,
-            lambda text: None if observer is None else observer.on_note(text),
-        )
-        _Run(config, data, folder, device, keep_maps, answers, observer, book).go()
-    return folder.status(config)
+        run = _Run(config, data, folder, device, keep_maps, compiled, observer if world.is_main else None, book, world)
+        run.go(workspace / "features" if keep_answers else None)
+        return world.from_main(folder.status(config))
 
 
 @dataclass
@@ -150,31 +117,40 @@ class _Run:
     folder: TrialFolder
     device: torch.device
     keep_maps: bool
-    answers: KeptAnswers
+    compiled: bool
     observer: TrainingObserver | None
     book: firewall.Ledger
+    world: World
+    answers: KeptAnswers = field(init=False)
+    step: tuple[str, LossOf] | None = field(default=None, init=False)
 
-    def go(self) -> None:
-        remove_unfinished(self.folder.path)
-        self.folder.write_config(self.config)
+    def go(self, features: Path | None) -> None:
+        self.answers = KeptAnswers(features, self.device, self._say, self.config.precision)
+        if self.world.is_main:
+            remove_unfinished(self.folder.path)
+            self.folder.write_config(self.config)
         self.book.accesses[:0] = earlier_accesses(self.folder)
         state = TrainingState.start_or_resume(
-            self.config, self.data.class_names, self.data.frame, self.folder, self.device
+            self.config, self.data.class_names, self.data.frame, self.folder, self.device, self.world
         )
-        train = TrainingFeed(self.data.train, self.data.frame, self.answers)
+        train = TrainingFeed(self.data.train, self.data.frame, self.answers, self.world)
+        # No file that another process is still reading may change.
+        self.world.wait()
         # Otherwise an interruption between checkpoint and history would leave the history one epoch behind.
-        self.folder.write_history(state.history)
-        while self.folder.status(self.config) in ("missing", "partial"):
+        if self.world.is_main:
+            self.folder.write_history(state.history)
+        while self.world.from_main(self.folder.status(self.config)) in ("missing", "partial"):
             if not self._epoch(state, train, state.next_epoch):
                 break
 
     def _epoch(self, state: TrainingState, train: TrainingFeed, epoch: int) -> bool:
         """Trains (but for epoch 0) and records one epoch; returns whether its numbers are finite."""
-        torch.manual_seed(_epoch_seed(self.config.seed, epoch))
+        torch.manual_seed(_epoch_seed(self.config.seed, epoch, self.world.rank))
         factor = state.begin_epoch(epoch, self.folder)
         loss = self._train(state, train, epoch) if epoch else None
         records = self._record(state) if loss is None or math.isfinite(loss) else {}
         finite = bool(records) and all(np.isfinite(record.top5_scores).all() for record in records.values())
+        finite, accuracy = self.world.from_main((finite, {name: _top1_percent(one) for name, one in records.items()}))
         if not finite and not epoch:
             raise PluginError(
                 f"Expected finite logits from the method '{self.config.method}' before any training but got NaN or "
@@ -182,7 +158,10 @@ class _Run:
             )
         for name, record in records.items() if finite else ():
             write_record(self.folder.record(name, epoch), record, self._context(name, epoch))
-        write_provenance(self.folder, self.config.trial_id, self.data.splits, self.book, self.device)
+        if self.world.is_main:
+            write_provenance(
+                self.folder, self.config.trial_id, self.data.splits, self.book, self.device, self.world.size
+            )
         if not finite:
             state.mark_diverged(epoch, self.folder)
             return False
@@ -190,9 +169,11 @@ class _Run:
             "epoch": epoch,
             "loss": loss,
             "lr": max(state.params.lr * factor, LR_FLOOR),
-            **{f"{name}_top1": _top1_percent(record) for name, record in records.items()},
+            **{f"{name}_top1": value for name, value in accuracy.items()},
         }
         state.finish_epoch(summary, self.folder)
+        # The next stage starts from weights that have just been written.
+        self.world.wait()
         if self.observer is not None:
             self.observer.on_epoch(summary)
         return True
@@ -202,39 +183,47 @@ class _Run:
         method, optimizer = state.method.train(), state.optimizer
         if optimizer is None:
             raise PluginError(f"Expected something to train in the method '{self.config.method}'; fix: its stages.")
-        steps = train.steps(self.config.batch_size)
-        steps_per_sync = _steps_per_sync(self.device)
-        pending: list[torch.Tensor] = []
-        total = 0.0
-        within = stage_of(state.stages, epoch)[1]
-        batches = train.epoch(method, epoch, self.config.batch_size, self.config.seed, within)
-        for step, batch in enumerate(batches, start=1):
-            loss = total_loss(method, method.training_step(batch))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            pending.append(loss.detach())
-            if step % steps_per_sync and step != steps:
-                continue
-            values: list[float] = torch.stack(pending).tolist()
-            pending.clear()
-            total += sum(values)
-            if not math.isfinite(total):
-                return total
-            if self.observer is not None:
-                self.observer.on_step(epoch, step, steps, values[-1])
-        return total / steps
+        stage, within = stage_of(state.stages, epoch)
+        if self.step is None or self.step[0] != stage.name:
+            self.step = None  # The hooks of one must be gone before the other sets its own.
+            self.step = stage.name, loss_of(method, self.world, compiled=self.compiled, say=self._say)
+        sizes = train.sizes(self.config.batch_size)
+        observer = self.observer
+        return train_epoch(
+            self.step[1],
+            optimizer,
+            train.epoch(method, epoch, self.config.batch_size, self.config.seed, within),
+            sizes,
+            device=self.device,
+            precision=self.config.precision,
+            world=self.world,
+            read_every=_steps_per_sync(self.device),
+            on_step=lambda step, loss: None if observer is None else observer.on_step(epoch, step, len(sizes), loss),
+        )
 
     def _record(self, state: TrainingState) -> dict[str, RunRecord]:
+        """Returns the records of val and test in the first process, nothing in others."""
         classes = len(self.data.class_names)
         # A method without training is recorded once; keeping answers would cost more than it saves.
         answers = self.answers if state.method.needs_training else None
-        return {
-            name: record_split(
-                state.method, split, classes, device=self.device, keep_maps=self.keep_maps, answers=answers
+        records = {
+            name: record_together(
+                self.world,
+                state.method,
+                split,
+                classes,
+                device=self.device,
+                keep_maps=self.keep_maps,
+                answers=answers,
+                precision=self.config.precision,
             )
             for name, split in (("val", self.data.val), ("test", self.data.test))
         }
+        return {name: record for name, record in records.items() if record is not None}
+
+    def _say(self, text: str) -> None:
+        if self.observer is not None:
+            self.observer.on_note(text)
 
     def _context(self, split: str, epoch: int) -> dict[str, str]:
         return {
@@ -257,8 +246,9 @@ def _top1_percent(record: RunRecord) -> float:
     return round(100.0 * float(np.mean(record.top1_hits)), 4)
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch, 1]).generate_state(1, np.uint64)[0] >> 1)
+def _epoch_seed(seed: int, epoch: int, rank: int) -> int:
+    words = [seed, epoch, 1, rank] if rank else [seed, epoch, 1]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager
@@ -268,7 +258,7 @@ def _locked(folder: TrialFolder) -> Iterator[None]:
         folder.path.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise WsolBenchError(
+        raise BusyError(
             f"Expected trial {folder.path} to be free but another process is training it; fix: wait until it has "
             "finished, or stop it; the same command then goes on from there."
         ) from error

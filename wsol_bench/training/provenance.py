@@ -27,7 +27,12 @@ def earlier_accesses(folder: TrialFolder) -> list[Access]:
 
 
 def write_provenance(
-    folder: TrialFolder, trial: str, splits: Mapping[str, PackedSplit], book: Ledger, device: torch.device
+    folder: TrialFolder,
+    trial: str,
+    splits: Mapping[str, PackedSplit],
+    book: Ledger,
+    device: torch.device,
+    processes: int = 1,
 ) -> None:
     """Writes ``provenance.json`` as of now.
 
@@ -37,6 +42,7 @@ def write_provenance(
         splits: the images used, by split.
         book: everything read so far, by this process and earlier ones.
         device: where it runs.
+        processes: that train it together.
     """
     content: dict[str, Any] = {
         "trial": trial,
@@ -47,6 +53,7 @@ def write_provenance(
         "evaluator": BOX_EVALUATOR,
         "versions": {"wsol_bench": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processes": processes,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder.provenance, content)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from wsol_bench.atomic import whole_file
 from wsol_bench.errors import DataError, PluginError, RecordError
@@ -16,6 +17,7 @@ from wsol_bench.methods.base import Method, Stage
 from wsol_bench.models.weights import read_torch_file, without_pretrained
 from wsol_bench.registry import METHODS
 from wsol_bench.training.config import OptimizerParams, TrialConfig
+from wsol_bench.training.parallel import ALONE, World
 from wsol_bench.training.trial_folder import DIVERGED, SELECTABLE, UNTRAINED, TrialFolder
 
 MOMENTUM = 0.9
@@ -33,6 +35,7 @@ class TrainingState:
         stages: of the method, in order.
         optimizer: over the parameter groups of the stage in progress; None for a method that needs no training.
         history: one dictionary per finished epoch.
+        writes: whether this process is the one that writes files.
     """
 
     method: Method
@@ -40,10 +43,17 @@ class TrainingState:
     stages: tuple[Stage, ...]
     optimizer: torch.optim.Optimizer | None
     history: list[dict[str, Any]] = field(default_factory=list)
+    writes: bool = True
 
     @classmethod
     def start_or_resume(
-        cls, config: TrialConfig, class_names: tuple[str, ...], frame: int, folder: TrialFolder, device: torch.device
+        cls,
+        config: TrialConfig,
+        class_names: tuple[str, ...],
+        frame: int,
+        folder: TrialFolder,
+        device: torch.device,
+        world: World = ALONE,
     ) -> TrainingState:
         """Returns the state after the last finished epoch; a new one where there is none.
 
@@ -52,9 +62,9 @@ class TrainingState:
         """
         torch.manual_seed(config.seed)
         if not folder.checkpoint.is_file():
-            return cls._new(config, class_names, frame, device)
+            return cls._new(config, class_names, frame, device, world)
         with without_pretrained():
-            state = cls._new(config, class_names, frame, device)
+            state = cls._new(config, class_names, frame, device, world)
         try:
             saved = read_torch_file(folder.checkpoint, device)
             state.history = saved["history"]
@@ -100,6 +110,8 @@ class TrainingState:
             summary = {**summary, UNTRAINED: True}
         earlier = [line["val_top1"] for line in self.history if line.get("stage") == summary.get("stage")]
         self.history.append(summary)
+        if not self.writes:
+            return
         if summary["val_top1"] > max(earlier, default=-1.0):
             _save(folder.best_cls if last else folder.best_of(stage.name), self.method.state_dict())
         saved = {
@@ -113,18 +125,24 @@ class TrainingState:
     def mark_diverged(self, epoch: int, folder: TrialFolder) -> None:
         """Notes that ``epoch`` ended in numbers that are not finite; the epochs before it remain valid."""
         self.history[-1] = {**self.history[-1], DIVERGED: epoch}
-        folder.write_history(self.history)
+        if self.writes:
+            folder.write_history(self.history)
 
     @classmethod
-    def _new(cls, config: TrialConfig, class_names: tuple[str, ...], frame: int, device: torch.device) -> TrainingState:
+    def _new(
+        cls, config: TrialConfig, class_names: tuple[str, ...], frame: int, device: torch.device, world: World
+    ) -> TrainingState:
+        # Convolutions are fastest with the channels last; other networks are not changed by it.
         method = build_method(config, class_names, frame).to(device).to(memory_format=torch.channels_last)
+        if world.size > 1 and device.type == "cuda":
+            method = nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
         stages = method.stages(config.epochs)
         if sum(stage.epochs for stage in stages) != config.epochs or any(stage.epochs < 1 for stage in stages):
             raise PluginError(
                 f"Expected the method '{config.method}' to divide {config.epochs} epochs into stages of at least one "
                 f"but got {', '.join(f'{stage.name} {stage.epochs}' for stage in stages)}; fix: mend its stages()."
             )
-        state = cls(method, OptimizerParams.from_dict(config.optimizer), stages, None)
+        state = cls(method, OptimizerParams.from_dict(config.optimizer), stages, None, writes=world.is_main)
         state._prepare(stages[0])
         return state
 

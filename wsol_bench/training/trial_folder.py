@@ -63,6 +63,11 @@ class TrialFolder:
         return self.path / "provenance.json"
 
     @property
+    def log(self) -> Path:
+        """What happened when; for people."""
+        return self.path / "trial.log"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that trains."""
         return self.path / "trial.lock"

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.four_file import IDS, LOCALIZATION, FourFile, read_four_file
-from wsol_bench.annotations.masks import MaskTable
+from wsol_bench.annotations.localization import listed_kind
+from wsol_bench.annotations.masks import MaskFiles, MaskTable
 from wsol_bench.errors import DataError, UsageError
 from wsol_bench.maps.dialects import SAT_FRAME, sat_ground_truth
 from wsol_bench.metrics.bootstrap import image_keys
-from wsol_bench.metrics.px_ap import FOREGROUND, IGNORE
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +58,15 @@ class Truth:
     def mask_of(self, position: int) -> NDArray[np.uint8]:
         """Returns the mask ``[frame, frame]`` of an image: 1 object, 0 background, 255 ignore.
 
-        The union of all instances; an ignored pixel that is also object counts as object. Every file is resized with
-        nearest neighbour before it is thresholded at 0.5 (metrics spec, section 9).
+        See :meth:`wsol_bench.annotations.masks.MaskSet.draw`.
 
         Raises:
             DataError: a mask file is missing or no image; names the file.
         """
         if self.masks is None or self.mask_root is None:
             raise UsageError("Expected mask files but this split has boxes; fix: pass masks=DIR (--masks).")
-        labels = np.zeros((self.frame, self.frame), dtype=np.uint8)
-        if self.masks.ignore[position]:
-            labels[_read_mask(self.mask_root / self.masks.ignore[position], self.frame)] = IGNORE
-        for name in self.masks.of(position):
-            labels[_read_mask(self.mask_root / name, self.frame)] = FOREGROUND
-        return labels
+        root = self.mask_root
+        return MaskFiles(self.masks, lambda name: root / name).draw(position, self.frame, self.frame)
 
     def digest(self) -> str:
         """Returns a short text that differs between splits, label or box sets, and frames."""
@@ -150,7 +144,7 @@ def find_metadata(metadata: Path, split: str | None = None) -> Path:
 
 
 def _check_kind(folder: Path, masks: Path | None) -> None:
-    kind = _listed_kind(folder / LOCALIZATION)
+    kind = listed_kind(folder / LOCALIZATION)
     if kind == "masks" and masks is None:
         raise UsageError(
             f"Expected boxes in {folder / LOCALIZATION} but it lists mask files; fix: pass their root folder as "
@@ -165,25 +159,6 @@ def _check_kind(folder: Path, masks: Path | None) -> None:
         raise UsageError(f"Expected a folder of masks but there is no {masks}; fix: check the path of --masks.")
 
 
-def _listed_kind(path: Path) -> Literal["boxes", "masks", "unknown"]:
-    if not path.is_file():
-        return "unknown"
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        first = next((line.strip() for line in lines if line.strip()), "")
-    numbers = first.rsplit(",", 4)[1:]
-    if len(numbers) == 4 and all(_is_number(text) for text in numbers):
-        return "boxes"
-    return "masks" if first.count(",") >= 2 else "unknown"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _boxes(file: FourFile, frame: int, dialect: str) -> NDArray[np.int32]:
     if file.boxes is None:
         return np.zeros((0, 4), np.int32)
@@ -196,15 +171,3 @@ def _boxes(file: FourFile, frame: int, dialect: str) -> NDArray[np.int32]:
         sat_ground_truth(tuple(box), tuple(size)) for box, size in zip(file.boxes.boxes.tolist(), sizes, strict=True)
     ]
     return np.asarray(cropped, dtype=np.int32).reshape(-1, 4)
-
-
-def _read_mask(path: Path, frame: int) -> NDArray[np.bool_]:
-    import cv2
-
-    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
-    if grey is None:
-        problem = "it cannot be read as an image" if path.is_file() else "there is no such file"
-        raise DataError(f"Expected a mask image but {problem}; fix: check the folder given as --masks.", path)
-    resized = cv2.resize(grey.astype(np.float32), (frame, frame), interpolation=cv2.INTER_NEAREST)
-    foreground: NDArray[np.bool_] = resized > 0.5
-    return foreground

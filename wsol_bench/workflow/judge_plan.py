@@ -87,7 +87,9 @@ def judge_plan(
                 replicates=plan.replicates,
                 threads=threads,
                 absent=absent[method],
-                unfinished=[run.label for run in plan.runs if run.method == method and run.status == "partial"],
+                unfinished=[
+                    run.label for run in plan.unfinished if run.method == method and run.label not in absent[method]
+                ],
                 allow_missing=allow_missing,
             )
             for method, runs in recorded.items()

@@ -87,7 +87,7 @@ def check_file(
     workspace = Workspace(study)
     for plan in _plans(workspace):
         dataset = open_dataset(plan.dataset, root=root, metadata=metadata)
-        missing = any(run.status in ("missing", "partial") or not run.epochs for run in plan.runs)
+        missing = bool(plan.unfinished) or any(not run.epochs for run in plan.runs)
         judged = judge_plan(dataset, plan, workspace, threads=threads, allow_missing=missing)
         derived |= {_key(row): row for row in judged.rows}
     found = []

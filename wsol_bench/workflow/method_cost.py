@@ -19,6 +19,7 @@ from wsol_bench.models.frozen import FrozenNetwork
 from wsol_bench.models.weights import NO_WEIGHTS, without_pretrained
 from wsol_bench.registry import METHODS
 from wsol_bench.search.plan import PlanRequest, enumerate_trials
+from wsol_bench.training.config import TrialConfig
 
 WARM_UP, ROUNDS = 2, 5
 EPOCHS = 4
@@ -54,31 +55,47 @@ def method_cost(
     Raises:
         UsageError: the method or a hyper-parameter is unknown.
     """
-    trial = enumerate_trials(PlanRequest((name,), overrides=overrides), dataset, "cost")[0]
-    hparams = trial.config.hparams | {"weights": NO_WEIGHTS, "pretrained_head": False, "train": True}
-    if hparams.get("clip_weights", EMBEDDED) != EMBEDDED:
-        hparams["clip_weights"] = NO_WEIGHTS
-    hparams = {key: value for key, value in hparams.items() if key in trial.config.hparams}
-    method_class = METHODS.get(name)
-    with without_pretrained():
-        method: Method = method_class()
-        method.build(classes, [f"class {i}" for i in range(classes)], method_class.HParams.from_dict(hparams), frame)
-    for stage in method.stages(EPOCHS):
-        method.enter_stage(stage.name)
-    method.eval().to(device)
+    config = enumerate_trials(PlanRequest((name,), overrides=overrides), dataset, "cost")[0].config
+    method = _untrained(config, frame, classes).to(device)
     own = list(method.parameters())
     frozen = [p for part in method.modules() if isinstance(part, FrozenNetwork) for p in part.network.parameters()]
     single, many = (torch.randn(count, 3, frame, frame, device=device) for count in (1, batch_size))
     used = _used(method, single)
     return {
         "method": name,
-        "backbone": hparams.get("backbone", "-"),
+        "backbone": config.hparams.get("backbone", "-"),
         "params_m": _millions([*own, *(p for p in frozen if p.data_ptr() in used.places)]),
         "trainable_m": _millions(p for p in own if p.requires_grad),
         "macs_g": used.flops / 2e9,
         "ms_per_image": 1000 * _seconds(method, single),
         "images_per_s": batch_size / _seconds(method, many),
     }
+
+
+def prediction_macs(config: TrialConfig, *, frame: int, classes: int) -> float:
+    """Returns the multiply-accumulates of one image, map included.
+
+    Args:
+        config: method and hyper-parameters.
+        frame: side of the images in pixels.
+        classes: number of classes.
+    """
+    return _used(_untrained(config, frame, classes), torch.zeros(1, 3, frame, frame)).flops / 2
+
+
+def _untrained(config: TrialConfig, frame: int, classes: int) -> Method:
+    """Builds the method of a configuration as it predicts, without the weights that it would start from."""
+    hparams = config.hparams | {"weights": NO_WEIGHTS, "pretrained_head": False, "train": True}
+    if hparams.get("clip_weights", EMBEDDED) != EMBEDDED:
+        hparams["clip_weights"] = NO_WEIGHTS
+    hparams = {key: value for key, value in hparams.items() if key in config.hparams}
+    method_class = METHODS.get(config.method)
+    with without_pretrained():
+        method: Method = method_class()
+        method.build(classes, [f"class {i}" for i in range(classes)], method_class.HParams.from_dict(hparams), frame)
+    for stage in method.stages(EPOCHS):
+        method.enter_stage(stage.name)
+    return method.eval()
 
 
 def _millions(parameters: Iterable[nn.Parameter]) -> float:

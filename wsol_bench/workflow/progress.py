@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wsol_bench.search.plan import PlannedTrial
@@ -35,6 +36,15 @@ class Screen:
         with self._progress() as progress:
             task = progress.add_task(title, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    @contextmanager
+    def live(self) -> Iterator[Callable[[RenderableType], None]]:
+        """Yields a function that replaces what is shown; where the output is no terminal nothing is."""
+        if not self.console.is_terminal or self.console.quiet:
+            yield lambda _: None
+            return
+        with Live(console=self.console, auto_refresh=False, transient=True) as shown:
+            yield lambda content: shown.update(content, refresh=True)
 
     @contextmanager
     def training(self, trial: PlannedTrial, title: str) -> Iterator[TrainingBar]:

@@ -62,6 +62,7 @@ def select(
     device: str = "auto",
     on_bad_image: OnBadImage = "error",
     figures: bool = True,
+    compiled: bool = False,
     screen: Screen,
 ) -> SelectionResult:
     """Runs missing trials, makes missing pseudo-boxes, judges, and writes rows and figures.
@@ -81,7 +82,13 @@ def select(
         outcomes = plan_status(request.trials, workspace)
     else:
         outcomes = run_sweep(
-            dataset, request.trials, workspace, device=device, on_bad_image=on_bad_image, screen=screen
+            dataset,
+            request.trials,
+            workspace,
+            device=device,
+            on_bad_image=on_bad_image,
+            compiled=compiled,
+            screen=screen,
         )
     for source in sources:
         wanted = AnnotationRequest(

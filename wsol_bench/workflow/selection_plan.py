@@ -29,7 +29,7 @@ class PlannedRun(StrictModel):
     label: str
     method: str
     trial: str
-    status: Status
+    status: Status | Literal["failed"]
     epochs: tuple[int, ...]
 
 
@@ -53,6 +53,11 @@ class SelectionPlan(StrictModel):
     sources: tuple[str, ...]
     replicates: int
     runs: tuple[PlannedRun, ...]
+
+    @property
+    def unfinished(self) -> tuple[PlannedRun, ...]:
+        """Runs whose training has not come to its end, with or without epochs that can be judged."""
+        return tuple(run for run in self.runs if run.status in ("missing", "partial", "failed"))
 
     @property
     def rules(self) -> Protocol:

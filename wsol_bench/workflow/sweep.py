@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
-from wsol_bench.datasets.packed import PackedSplit, pack
 from wsol_bench.search.plan import PlannedTrial
-from wsol_bench.training.batches import training_side
 from wsol_bench.training.device import make_deterministic, pick_device
-from wsol_bench.training.loop import TrialData, run_trial
+from wsol_bench.training.loop import run_trial
+from wsol_bench.training.trial_data import TrialData
 from wsol_bench.training.trial_folder import Status, TrialFolder
+from wsol_bench.workflow.pack_dataset import pack_split
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.workspace import Workspace
 
@@ -24,13 +25,14 @@ class TrialOutcome:
     Attributes:
         trial: the cell of the plan.
         folder: where its files lie.
-        status: ``complete`` or ``diverged`` when it ran; ``missing`` or ``partial`` in a dry run.
+        status: ``complete`` or ``diverged`` when it ran; ``missing`` or ``partial`` in a dry run; ``failed`` when a
+            study says so.
         epochs: finished epochs that can be selected.
     """
 
     trial: PlannedTrial
     folder: TrialFolder
-    status: Status
+    status: Status | Literal["failed"]
     epochs: tuple[int, ...]
 
 
@@ -47,6 +49,7 @@ def run_sweep(
     device: str = "auto",
     on_bad_image: OnBadImage = "error",
     keep_maps: bool = False,
+    compiled: bool = False,
     screen: Screen,
 ) -> list[TrialOutcome]:
     """Runs what is missing, trial after trial, and returns the outcome of all.
@@ -60,6 +63,7 @@ def run_sweep(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         on_bad_image: ``error`` or ``skip``.
         keep_maps: also record maps at native resolution.
+        compiled: let torch.compile make faster kernels of training steps.
         screen: progress.
     """
     todo = [one.trial for one in plan_status(trials, workspace) if one.status in ("missing", "partial")]
@@ -74,7 +78,13 @@ def run_sweep(
             title = f"[{number}/{len(todo)}] {trial.label} on {trial.config.dataset}"
             with screen.training(trial, title) as observer:
                 status = run_trial(
-                    trial.config, data, workspace.root, device=place, keep_maps=keep_maps, observer=observer
+                    trial.config,
+                    data,
+                    workspace.root,
+                    device=place,
+                    keep_maps=keep_maps,
+                    compiled=compiled,
+                    observer=observer,
                 )
             if status == "diverged":
                 screen.say(f"{title}: the loss is no longer finite; epochs before that remain valid.")
@@ -83,17 +93,8 @@ def run_sweep(
 
 def load_trial_data(dataset: Dataset, workspace: Workspace, on_bad_image: OnBadImage, screen: Screen) -> TrialData:
     """Packs the three splits (once per workspace) and returns what training may see."""
-
-    def packed(split: str, side: int) -> PackedSplit:
-        with screen.bar(f"packing {split} of {dataset.name} at {side} px") as progress:
-            return pack(dataset, split, side, cache_dir=workspace.packed, on_bad_image=on_bad_image, progress=progress)
-
-    return TrialData(
-        train=packed("train", training_side(dataset.frame)),
-        val=packed("val", dataset.frame),
-        test=packed("test", dataset.frame),
-        class_names=tuple(dataset.class_names),
-    )
+    packed = {split: pack_split(dataset, split, workspace, on_bad_image, screen) for split in ("train", "val", "test")}
+    return TrialData(**packed, class_names=tuple(dataset.class_names))
 
 
 def _outcome(trial: PlannedTrial, folder: TrialFolder) -> TrialOutcome:

@@ -25,6 +25,11 @@ class Workspace:
         """Decoded images, safe to delete."""
         return self.root / "packed"
 
+    @property
+    def studies(self) -> Path:
+        """Journals of sweeps, and the logs of their workers."""
+        return self.root / "studies"
+
     def pseudo_boxes(self, spec: str) -> Path:
         """Root of the pseudo-boxes of a dataset as the user names it.
 
