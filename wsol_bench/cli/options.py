@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 if TYPE_CHECKING:
-    from wsol_bench.workflow.selection_tables import Study
+    from wsol_bench.workflow import selection_tables
 
 BadImage = Literal["error", "skip"]
 SplitName = Literal["train", "val", "test"]
@@ -119,19 +119,19 @@ def judged_study(
     workspace: Path,
     threads: int | None,
     allow_missing: bool,
-) -> Study:
+) -> selection_tables.Study:
     """Judges the latest selection on a dataset again, for the commands that show it."""
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.workflow.judge_plan import judge_plan
     from wsol_bench.workflow.selection_plan import read_plan
-    from wsol_bench.workflow.selection_tables import Study
+    from wsol_bench.workflow.selection_tables import Study as JudgedStudy
     from wsol_bench.workflow.workspace import Workspace
 
     place = Workspace(workspace)
     plan = read_plan(place, dataset)
     opened = open_dataset(dataset, root=root, metadata=metadata)
     judged = judge_plan(opened, plan, place, threads=threads or cores(), allow_missing=allow_missing)
-    return Study(opened, plan, place, judged)
+    return JudgedStudy(opened, plan, place, judged)
 
 
 def cores() -> int:
