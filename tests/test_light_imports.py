@@ -32,6 +32,7 @@ COMMANDS = (
     "select",
     "tables",
     "audit",
+    "report",
     "sweep",
     "evaluate",
     "annotate",

@@ -21,6 +21,7 @@ EXTRAS: Final = {
     "torch": "train",
     "torchvision": "train",
     "matplotlib": "plots",
+    "jinja2": "report",
 }
 """Optional packages by import name, and the extra of wsol-bench that installs each."""
 

@@ -81,7 +81,7 @@ def test_both_readings_of_bt_vt(study):
 
 
 def test_figures(study, tmp_path):
-    paths = figures_of(study, tmp_path)
+    paths = [path for figure in figures_of(study, tmp_path) for path in figure.files]
     assert [path.name for path in paths] == [
         "figure-2.5.png", "figure-4.1.png", "figure-4.2-cam.png", "figure-4.4-cam.png", "figure-4.2-has.png",
         "figure-4.4-has.png",

@@ -23,6 +23,7 @@ from wsol_bench.cli import (
     evaluate,
     leaderboard,
     methods,
+    report,
     select,
     status,
     sweep,
@@ -48,6 +49,7 @@ app.command()(status.status)
 app.command()(worker.worker)
 app.command()(tables.tables)
 app.command()(tables.audit)
+app.command()(report.report)
 app.add_typer(annotate.app, name="annotate")
 app.command(cls=evaluate.EvaluateCommand)(evaluate.evaluate)
 app.command()(check.check)

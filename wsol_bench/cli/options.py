@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from wsol_bench.workflow import selection_tables
 
 BadImage = Literal["error", "skip"]
 SplitName = Literal["train", "val", "test"]
@@ -103,6 +106,32 @@ AllowMissing = Annotated[
         help="Run nothing; judge what is recorded and whole. Every row then says what is missing.",
     ),
 ]
+JudgeThreads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", help="Records read at the same time.", show_default="one per core"),
+]
+
+
+def judged_study(
+    dataset: str,
+    root: Path | None,
+    metadata: Path | None,
+    workspace: Path,
+    threads: int | None,
+    allow_missing: bool,
+) -> selection_tables.Study:
+    """Judges the latest selection on a dataset again, for the commands that show it."""
+    from wsol_bench.datasets.open_dataset import open_dataset
+    from wsol_bench.workflow.judge_plan import judge_plan
+    from wsol_bench.workflow.selection_plan import read_plan
+    from wsol_bench.workflow.selection_tables import Study as JudgedStudy
+    from wsol_bench.workflow.workspace import Workspace
+
+    place = Workspace(workspace)
+    plan = read_plan(place, dataset)
+    opened = open_dataset(dataset, root=root, metadata=metadata)
+    judged = judge_plan(opened, plan, place, threads=threads or cores(), allow_missing=allow_missing)
+    return JudgedStudy(opened, plan, place, judged)
 
 
 def cores() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,15 +11,8 @@ from wsol_bench.cli import options
 from wsol_bench.cli.output import console, print_json, print_unwrapped
 from wsol_bench.errors import unknown_choice
 
-if TYPE_CHECKING:
-    from wsol_bench.workflow.selection_tables import Study
-
 AUDIT_WIDTH = 150
 """Columns of the audit where the output is no terminal."""
-
-_Threads = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Records read at the same time.", show_default="one per core")
-]
 
 
 def tables(
@@ -40,7 +33,7 @@ def tables(
         Path | None, typer.Option(metavar="DIR", help="Draw Figs. 2.5, 4.1, 4.2, and 4.4 for noisy boxes, into DIR.")
     ] = None,
     allow_missing: options.AllowMissing = False,
-    threads: _Threads = None,
+    threads: options.JudgeThreads = None,
     json_: options.AsJson = False,
 ) -> None:
     """Print the tables of the latest selection.
@@ -57,14 +50,14 @@ def tables(
     """
     from wsol_bench.workflow.selection_tables import figures_of, tables_of
 
-    study = _study(dataset, root, metadata, workspace, threads, allow_missing)
+    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing)
     made = tables_of(study, table)
     if out is not None:
         for one in made:
             one.write_csv(out)
     drawn = [] if figures is None else figures_of(study, figures)
-    for path in drawn:
-        typer.echo(f"drawn: {path}", err=True)
+    for figure in drawn:
+        typer.echo(f"drawn: {figure.files[0]}", err=True)
     if json_:
         print_json({"tables": [one.as_dict() for one in made]})
         return
@@ -81,7 +74,7 @@ def audit(
         str, typer.Option(metavar="NAME", help="Show the rows of one metric, or 'all'; all rows are checked.")
     ] = "max_box_acc",
     allow_missing: options.AllowMissing = False,
-    threads: _Threads = None,
+    threads: options.JudgeThreads = None,
     json_: options.AsJson = False,
 ) -> None:
     """List which annotations each row rests on.
@@ -93,7 +86,7 @@ def audit(
     from wsol_bench.report.study_tables import audit_table
     from wsol_bench.workflow.selection_tables import audit_of
 
-    rows = audit_of(_study(dataset, root, metadata, workspace, threads, allow_missing))
+    rows = audit_of(options.judged_study(dataset, root, metadata, workspace, threads, allow_missing))
     if metric not in ("all", *(row.metric for row in rows)):
         raise unknown_choice("--metric", metric, {"all", *(row.metric for row in rows)})
     shown = [row for row in rows if metric in ("all", row.metric)]
@@ -103,24 +96,3 @@ def audit(
         console(AUDIT_WIDTH).print(audit_table(shown).rendered())
     if any(row.refused for row in rows):
         raise typer.Exit(1)
-
-
-def _study(
-    dataset: str,
-    root: Path | None,
-    metadata: Path | None,
-    workspace: Path,
-    threads: int | None,
-    allow_missing: bool,
-) -> Study:
-    from wsol_bench.datasets.open_dataset import open_dataset
-    from wsol_bench.workflow.judge_plan import judge_plan
-    from wsol_bench.workflow.selection_plan import read_plan
-    from wsol_bench.workflow.selection_tables import Study
-    from wsol_bench.workflow.workspace import Workspace
-
-    place = Workspace(workspace)
-    plan = read_plan(place, dataset)
-    opened = open_dataset(dataset, root=root, metadata=metadata)
-    judged = judge_plan(opened, plan, place, threads=threads or options.cores(), allow_missing=allow_missing)
-    return Study(opened, plan, place, judged)

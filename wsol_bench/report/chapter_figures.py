@@ -32,7 +32,7 @@ _BARS = (
 _MEASURES = {"box_acc": "box accuracy", "mean_iou": "mean IoU"}
 
 
-def conflict_figure(judgements: Sequence[Judgement], protocol: Protocol, path: Path) -> None:
+def conflict_figure(judgements: Sequence[Judgement], protocol: Protocol, *paths: Path) -> None:
     """Fig. 4.1: classification and localization peak at different epochs, and what that costs each method.
 
     Left, one run of the first method, the one that manual boxes pick, or the first source; right, four bars per method.
@@ -63,10 +63,10 @@ def conflict_figure(judgements: Sequence[Judgement], protocol: Protocol, path: P
     figure.legend(
         *right.get_legend_handles_labels(), loc="outside lower right", ncols=4, frameon=False, fontsize="small"
     )
-    save_figure(figure, path)
+    save_figure(figure, *paths)
 
 
-def selection_curves_figure(judgement: Judgement, protocol: Protocol, path: Path) -> None:
+def selection_curves_figure(judgement: Judgement, protocol: Protocol, *paths: Path) -> None:
     """Fig. 4.2: validation curves of one run against every source, a dot at the epoch that each picks.
 
     One row per measure of the protocol's ``epoch_figure``; dots are those of the box accuracy, which selects. Panel B
@@ -101,16 +101,16 @@ def selection_curves_figure(judgement: Judgement, protocol: Protocol, path: Path
     figure.legend(*handles, loc="outside lower center", ncols=4, frameon=False, fontsize="small")
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
-    save_figure(figure, path)
+    save_figure(figure, *paths)
 
 
-def noise_figure(method: str, levels: Sequence[NoiseLevel], path: Path) -> None:
+def noise_figure(method: str, levels: Sequence[NoiseLevel], *paths: Path) -> None:
     """Fig. 4.4: noisy boxes, the test accuracy of what they select, and the epochs that they pick.
 
     Args:
         method: whose configurations.
         levels: at least the manual boxes (level 0) and one level of noise.
-        path: where to write.
+        paths: where to write, in the format of each file's ending.
     """
     figure, ((boxes, accuracy), (shift, epochs)) = new_figure(2, 2, figsize=(10.5, 7.0))
     clean, noisy = levels[0], levels[1:]
@@ -151,10 +151,10 @@ def noise_figure(method: str, levels: Sequence[NoiseLevel], path: Path) -> None:
     for axis in (shift, epochs):
         axis.yaxis.get_major_locator().set_params(integer=True)
     epochs.legend(frameon=False, fontsize="small")
-    save_figure(figure, path)
+    save_figure(figure, *paths)
 
 
-def threshold_figure(judgements: Sequence[Judgement], protocol: Protocol, path: Path) -> None:
+def threshold_figure(judgements: Sequence[Judgement], protocol: Protocol, *paths: Path) -> None:
     """Fig. 2.5: test box accuracy over the threshold at each IoU level; a flat curve forgives a wrong threshold.
 
     Each method stands with the model that BT-TT picks with manual boxes, or with the first other source.
@@ -172,7 +172,7 @@ def threshold_figure(judgements: Sequence[Judgement], protocol: Protocol, path: 
         axis.set_title(f"IoU {level:g}", loc="left", fontsize="medium")
     axes[0][0].set_ylabel("test box accuracy [%]")
     axes[0][-1].legend(frameon=False, fontsize="small")
-    save_figure(figure, path)
+    save_figure(figure, *paths)
 
 
 def _curve(

@@ -15,8 +15,10 @@ from wsol_bench.protocol import Protocol
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
-def epochs_figure(judgement: Judgement, sources: Sequence[str], protocol: Protocol, path: Path) -> None:
+
+def epochs_figure(judgement: Judgement, sources: Sequence[str], protocol: Protocol, *paths: Path) -> None:
     """Draws validation accuracy over epochs against each source, a dot at the epoch each would pick.
 
     The run shown is the one that the protocol's headline policy picks with the first pseudo source. Above, box
@@ -42,10 +44,10 @@ def epochs_figure(judgement: Judgement, sources: Sequence[str], protocol: Protoc
     upper.legend(frameon=False, fontsize="small", loc="lower right")
     lower.legend(frameon=False, fontsize="small", loc="lower right")
     lower.xaxis.get_major_locator().set_params(integer=True)
-    save_figure(figure, path)
+    save_figure(figure, *paths)
 
 
-def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol: Protocol, path: Path) -> None:
+def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol: Protocol, *paths: Path) -> None:
     """Draws test accuracy over tau for each method's chosen run, with the threshold that each source freezes."""
     figure, axes = new_figure(1, len(judgements), figsize=(6.4 * len(judgements), 4.2), sharey=True, squeeze=False)
     level = protocol.iou_thresholds.index(protocol.selection_iou)
@@ -64,11 +66,12 @@ def tau_figure(judgements: Sequence[Judgement], sources: Sequence[str], protocol
             axis.plot(decision.taus[0], decision.value, "o", color=colour, clip_on=False)
         axis.set_title(f"{judgement.method}: test accuracy over the threshold", loc="left")
         axis.set_xlabel(f"tau (dot: {origin})")
-        axis.legend(frameon=False, fontsize="small")
+        if axis.lines:
+            axis.legend(frameon=False, fontsize="small")
     # Shared by all methods, and so only now: a limit set earlier would keep the range of the first one.
     axes[0][0].set_ylim(bottom=0)
     axes[0][0].set_ylabel(f"box accuracy at IoU {protocol.selection_iou:g} [%]")
-    save_figure(figure, path)
+    save_figure(figure, *paths)
 
 
 def _headline_run(judgement: Judgement, sources: Sequence[str], protocol: Protocol) -> int:
@@ -97,10 +100,17 @@ def new_figure(rows: int, columns: int, **options: Any) -> Any:
     return figure, axes
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Writes a figure whole or not at all, in the format of the path's suffix, and closes it."""
-    from matplotlib import pyplot
+def save_figure(figure: Any, *paths: Path) -> None:
+    """Writes a figure whole, in the format of each file's ending, and closes it; equal figures give equal files."""
+    from matplotlib import pyplot, rc_context
+    from matplotlib.text import Text
 
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix("."))
+    for text in figure.findobj(Text):
+        # A name with dollar signs is a name, not a formula.
+        text.set_parse_math(False)
+    with rc_context({"svg.hashsalt": "wsol-bench"}):
+        for path in paths:
+            with whole_file(path) as temporary:
+                kind = path.suffix.removeprefix(".")
+                figure.savefig(temporary, dpi=150, format=kind, metadata=_UNDATED.get(kind))
     pyplot.close(figure)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,20 +60,31 @@ class PrintedTable:
         write_text(path, text.getvalue())
         return path
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers only, and stand to the right."""
+        return tuple(all(_is_number(row[place]) for row in self.rows) for place in range(len(self.columns)))
+
+    def texts(self) -> list[tuple[str, ...]]:
+        """Returns the cells as they are printed: two decimals, a dash where nothing was measured."""
+        return [tuple(_plain(cell, 2, "-") for cell in row) for row in self.rows]
+
+    def starts_section(self, index: int) -> bool:
+        """Whether a line is set apart from the one above it."""
+        if self.section is None or index == 0:
+            return False
+        here = slice(0, self.section + 1)
+        return self.rows[index - 1][here] != self.rows[index][here]
+
     def rendered(self) -> Table:
         """Returns the table for a terminal."""
         made = Table(title=Text(self.title), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-        for place, name in enumerate(self.columns):
-            numbers = all(_is_number(row[place]) for row in self.rows)
+        for name, numbers in zip(self.columns, self.numeric, strict=True):
             made.add_column(name, justify="right" if numbers else "left", no_wrap=name not in self.wrapped)
-        previous: Sequence[Cell] | None = None
-        for row in self.rows:
-            if self.section is not None and previous is not None:
-                here = slice(0, self.section + 1)
-                if tuple(previous[here]) != tuple(row[here]):
-                    made.add_section()
-            made.add_row(*(Text(_plain(cell, 2, "-")) for cell in row))
-            previous = row
+        for index, row in enumerate(self.texts()):
+            if self.starts_section(index):
+                made.add_section()
+            made.add_row(*map(Text, row))
         if self.notes:
             made.caption = Text("\n".join(self.notes))
             made.caption_justify = "left"

@@ -29,7 +29,7 @@ from wsol_bench.records.run_record import read_record
 from wsol_bench.report import protocol_tables as chapter
 from wsol_bench.report import study_tables as beyond
 from wsol_bench.report.printed_table import PrintedTable
-from wsol_bench.training.trial_folder import TrialFolder
+from wsol_bench.training.trial_folder import TrialFolder, dataset_slug
 from wsol_bench.workflow.judge_plan import Judged
 from wsol_bench.workflow.selection_plan import SelectionPlan
 from wsol_bench.workflow.workspace import Workspace
@@ -69,8 +69,28 @@ def tables_of(study: Study, wanted: Sequence[str] | None = None) -> list[Printed
     return [TABLES[name](study) for name in wanted or TABLES]
 
 
-def figures_of(study: Study, folder: Path) -> list[Path]:
-    """Draws Figs. 2.5, 4.1 and 4.2, and Fig. 4.4 where disturbed boxes selected; returns the files.
+@dataclass(frozen=True)
+class Figure:
+    """One figure and its files.
+
+    Attributes:
+        name: of the files, without ending.
+        title: what it shows, for those who cannot see it.
+        files: one per format, in the order that was asked for.
+    """
+
+    name: str
+    title: str
+    files: tuple[Path, ...]
+
+
+def figures_of(study: Study, folder: Path, suffixes: Sequence[str] = (".png",)) -> list[Figure]:
+    """Draws Figs. 2.5, 4.1 and 4.2, and Fig. 4.4 where disturbed boxes selected.
+
+    Args:
+        study: what was judged.
+        folder: where the files go.
+        suffixes: formats, ``.png``, ``.svg`` or ``.pdf``.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -78,18 +98,26 @@ def figures_of(study: Study, folder: Path) -> list[Path]:
     from wsol_bench.report import chapter_figures as draw
 
     judged = study.judged
-    paths = [folder / "figure-2.5.png", folder / "figure-4.1.png"]
+    figures: list[Figure] = []
+
+    def made(name: str, title: str) -> tuple[Path, ...]:
+        figures.append(Figure(name, title, tuple(folder / f"{name}{suffix}" for suffix in suffixes)))
+        return figures[-1].files
+
     with firewall.judging("the figures of a selection"):
-        draw.threshold_figure(judged.judgements, judged.protocol, paths[0])
-        draw.conflict_figure(judged.judgements, judged.protocol, paths[1])
+        title = "Test box accuracy over the threshold at each IoU level"
+        draw.threshold_figure(judged.judgements, judged.protocol, *made("figure-2.5", title))
+        title = "Classification and localization over epochs, and what each supervision reports"
+        draw.conflict_figure(judged.judgements, judged.protocol, *made("figure-4.1", title))
         for judgement in judged.judgements:
-            paths.append(folder / f"figure-4.2-{judgement.method}.png")
-            draw.selection_curves_figure(judgement, judged.protocol, paths[-1])
+            slug = dataset_slug(judgement.method)
+            title = f"{judgement.method}: validation accuracy over epochs against each source"
+            draw.selection_curves_figure(judgement, judged.protocol, *made(f"figure-4.2-{slug}", title))
             levels = noise_levels(judgement, dict(judged.boxes.val), judged.protocol, study.dataset.frame)
             if levels:
-                paths.append(folder / f"figure-4.4-{judgement.method}.png")
-                draw.noise_figure(judgement.method, levels, paths[-1])
-    return paths
+                title = f"{judgement.method}: what disturbed validation boxes select"
+                draw.noise_figure(judgement.method, levels, *made(f"figure-4.4-{slug}", title))
+    return figures
 
 
 def audit_of(study: Study) -> list[AuditedRow]:
