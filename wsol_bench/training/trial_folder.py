@@ -27,6 +27,9 @@ UNTRAINED = "untrained"
 """Key in the only line of a trial whose method has nothing to train."""
 
 
+_EPOCH_LINE = re.compile(r" epoch (\d+): .*, (\d+\.\d) s$")
+
+
 def dataset_slug(spec: str) -> str:
     """Returns a dataset as the user names it (``critters:224``) as a file name (``critters-224``)."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", spec)
@@ -64,7 +67,7 @@ class TrialFolder:
 
     @property
     def log(self) -> Path:
-        """What happened when; for people."""
+        """What happened when; for people, but for the times of epochs."""
         return self.path / "trial.log"
 
     @property
@@ -93,6 +96,18 @@ class TrialFolder:
         if numbers != list(range(len(lines))):
             raise self._damaged(path, f"epochs {numbers} instead of 0, 1, 2, ...")
         return lines
+
+    def epoch_seconds(self) -> list[float]:
+        """Returns how long the epochs of training took, recording included, from the log; empty where there is none.
+
+        Epochs that were repeated after an interruption count each time.
+        """
+        try:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+        found = (_EPOCH_LINE.search(line) for line in lines)
+        return [float(match[2]) for match in found if match is not None and int(match[1])]
 
     def selectable_epochs(self) -> tuple[int, ...]:
         """Returns the finished epochs that a judge may choose from: all, or those of the last of several stages."""

@@ -21,7 +21,7 @@ MEASURED = ("params_m", "macs_g", "ms_per_image")
 
 
 def costs_table(study: Study, measured: Mapping[str, Mapping[str, Any]]) -> PrintedTable:
-    """What the runs of each method took: runs, epochs, training images, and what one prediction costs.
+    """What the runs of each method took: runs, epochs, training images, seconds, and what one prediction costs.
 
     Args:
         study: what was judged.
@@ -33,21 +33,26 @@ def costs_table(study: Study, measured: Mapping[str, Mapping[str, Any]]) -> Prin
     lines: list[tuple[Cell, ...]] = []
     for method in dict.fromkeys(run.method for run in study.plan.runs):
         runs = [run for run in study.plan.runs if run.method == method]
-        epochs, images = 0, 0
+        epochs, images, seconds = 0, 0, 0.0
         for run in runs:
             folder = TrialFolder(study.plan.folder_of(run, study.workspace))
             trained = max(0, len(folder.history()) - 1)
             epochs += trained
+            seconds += sum(folder.epoch_seconds())
             images += trained * int(_provenance(folder).get("images", {}).get("train", 0))
         cost = measured.get(method, {})
-        lines.append((method, len(runs), epochs, images or None, *(cost.get(name) for name in MEASURED)))
+        lines.append(
+            (method, len(runs), epochs, images or None, seconds or None, *(cost.get(name) for name in MEASURED))
+        )
     notes = ["Epochs and images are those of all runs together; epoch 0, the network before any step, is not counted."]
+    if any(line[4] for line in lines):
+        notes.append("Seconds are those of 'wsol-bench sweep', recording included, on whatever device each run had.")
     if not measured:
         notes.append("Parameters, multiply-accumulates and time were not measured for this page: --costs does.")
     return PrintedTable(
         "costs",
         "What the study took",
-        ("method", "runs", "epochs", "training images", "parameters [M]", "MACs [G]", "ms per image"),
+        ("method", "runs", "epochs", "training images", "seconds", "parameters [M]", "MACs [G]", "ms per image"),
         tuple(lines),
         tuple(notes),
     )

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from statistics import median
 from typing import Any
 
 from wsol_bench.datasets.base import Dataset
-from wsol_bench.training.trial_folder import TrialFolder
 from wsol_bench.workflow.method_cost import prediction_macs
 from wsol_bench.workflow.sweep import TrialOutcome
 
 _TRAINING_PASSES = 3
 """Multiply-accumulates of a training step over those of a prediction: the way back costs twice the way there."""
-
-_EPOCH_LINE = re.compile(r" epoch (\d+): .*, (\d+\.\d) s$")
 
 
 def sweep_cost(dataset: Dataset, outcomes: Sequence[TrialOutcome]) -> list[dict[str, Any]]:
@@ -42,7 +38,7 @@ def sweep_cost(dataset: Dataset, outcomes: Sequence[TrialOutcome]) -> list[dict[
         macs = prediction_macs(ours[0].trial.config, frame=dataset.frame, classes=dataset.num_classes)
         recorded = sizes["val"] + sizes["test"]
         images = epochs * (_TRAINING_PASSES * sizes["train"] + recorded) + len(left) * recorded
-        times = [seconds for one in ours for seconds in epoch_seconds(one.folder)]
+        times = [seconds for one in ours for seconds in one.folder.epoch_seconds()]
         typical = median(times) if times else None
         rows.append(
             {
@@ -55,16 +51,6 @@ def sweep_cost(dataset: Dataset, outcomes: Sequence[TrialOutcome]) -> list[dict[
             }
         )
     return rows
-
-
-def epoch_seconds(folder: TrialFolder) -> list[float]:
-    """Returns how long the epochs of a trial took, from its log; empty where there is none."""
-    try:
-        lines = folder.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    found = (_EPOCH_LINE.search(line) for line in lines)
-    return [float(match[2]) for match in found if match is not None and int(match[1])]
 
 
 def cost_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

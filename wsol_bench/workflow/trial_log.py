@@ -15,7 +15,7 @@ from wsol_bench.training.trial_folder import TrialFolder
 
 
 class TrialLog:
-    """``trial.log`` in the folder of a trial: one line per epoch and event, with the time; never read by a program.
+    """``trial.log`` in the folder of a trial: one line per epoch and event, with the time.
 
     Args:
         folder: of the trial.
