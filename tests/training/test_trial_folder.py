@@ -23,19 +23,6 @@ def config(methods: Registry[Any]) -> TrialConfig:
 @pytest.mark.parametrize(
     ("spec", "slug"), [("critters", "critters"), ("critters:224", "critters-224"), ("a:b=1,c=2/../d", "a-b-1-c-2-..-d")]
 )
-def test_times_of_epochs_come_from_the_log(tmp_path: Path) -> None:
-    folder = TrialFolder(tmp_path)
-    assert folder.epoch_seconds() == []
-    folder.log.write_text(
-        "2026-01-01T00:00:00+00:00 started on host, attempt 1\n"
-        "2026-01-01T00:00:01+00:00 epoch 0: lr 0.05, val top-1 12.5 %, 1.7 s\n"
-        "2026-01-01T00:00:03+00:00 epoch 1: loss 2.32, lr 0.05, val top-1 6.2 %, 1.5 s\n"
-        "2026-01-01T00:00:15+00:00 epoch 2: loss 2.29, lr 0.05, val top-1 6.2 %, 12.0 s\n"
-        "2026-01-01T00:00:15+00:00 complete\n"
-    )
-    assert folder.epoch_seconds() == [1.5, 12.0]
-
-
 def test_slug(spec: str, slug: str) -> None:
     assert dataset_slug(spec) == slug
 
@@ -85,3 +72,16 @@ def test_history_that_is_not_text(tmp_path: Path) -> None:
 def test_the_configuration_can_be_read_back(tmp_path: Path, config: TrialConfig) -> None:
     TrialFolder(tmp_path).write_config(config)
     assert TrialConfig(**yaml.safe_load((tmp_path / "config.yaml").read_text())) == config
+
+
+def test_times_of_epochs_come_from_the_log(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path)
+    assert folder.epoch_seconds() == []
+    folder.log.write_text(
+        "2026-01-01T00:00:00+00:00 started on host, attempt 1\n"
+        "2026-01-01T00:00:01+00:00 epoch 0: lr 0.05, val top-1 12.5 %, 1.7 s\n"
+        "2026-01-01T00:00:03+00:00 epoch 1: loss 2.32, lr 0.05, val top-1 6.2 %, 1.5 s\n"
+        "2026-01-01T00:00:15+00:00 epoch 2: loss 2.29, lr 0.05, val top-1 6.2 %, 12.0 s\n"
+        "2026-01-01T00:00:15+00:00 complete\n"
+    )
+    assert folder.epoch_seconds() == [1.5, 12.0]
