@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.maps.normalise import score_maps
+from wsol_bench.models.weights import read_torch_file
 from wsol_bench.search.plan import PlanRequest, enumerate_trials
 from wsol_bench.training.batches import normalise
 from wsol_bench.training.training_state import load_method
@@ -59,10 +60,12 @@ def main() -> None:
 def predicted(
     dataset: Dataset, spec: str, method: str, overrides: dict[str, Any], images: NDArray[np.uint8], workspace: Workspace
 ) -> NDArray[np.float32]:
-    """Returns maps ``[N, S, S]`` in [0, 1] of the true classes, from the weights with the best class accuracy."""
+    """Returns maps ``[N, S, S]`` in [0, 1] of the true classes, after the last epoch."""
     trials = enumerate_trials(PlanRequest((method,), overrides=overrides), spec, dataset.version)
     (outcome,) = run_sweep(dataset, trials, workspace, screen=Screen(quiet=True))
     trained = load_method(trials[0].config, tuple(dataset.class_names), dataset.frame, outcome.folder.best_cls)
+    # The class accuracy of F-CAM stands still while its decoder learns: the weights of the last epoch, not the "best".
+    trained.load_state_dict(read_torch_file(outcome.folder.checkpoint)["method"])
     labels = torch.from_numpy(dataset.split("test").labels)
     maps = []
     with torch.no_grad():

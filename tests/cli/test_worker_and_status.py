@@ -132,7 +132,7 @@ def test_a_worker_that_is_asked_to_stop_gives_its_trial_back(tmp_path: Path) -> 
 
 
 def _running(workspace: Path) -> TrialStore:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         for journal in (workspace / "studies").glob("*.journal"):
             store = TrialStore.open(StudyAddress.parse(str(journal)))

@@ -135,3 +135,10 @@ def test_a_method_with_nothing_to_train_is_recorded_once(tmp_path: Path, data: T
     before = artefacts(folder.path)
     _run(config, data, tmp_path)
     assert artefacts(folder.path) == before
+
+
+def test_a_trained_method_is_loaded_in_its_last_stage(tmp_path: Path, data: TrialData) -> None:
+    config = make_config("staged", epochs=3)
+    folder = _run(config, data, tmp_path)
+    method = training_state.load_method(config, data.class_names, data.frame, folder.best_cls)
+    assert isinstance(method, Staged) and method.second

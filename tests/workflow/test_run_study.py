@@ -262,7 +262,7 @@ def test_nobody_is_left_behind_when_the_launcher_is_killed(dataset: Dataset, tmp
 
 
 def _when_running(root: Path) -> TrialStore:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         store = store_of(root)
         if any(cell.state == CellState.RUNNING for cell in store.cells()):

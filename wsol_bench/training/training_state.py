@@ -186,13 +186,15 @@ def build_method(config: TrialConfig, class_names: tuple[str, ...], frame: int) 
 
 
 def load_method(config: TrialConfig, class_names: tuple[str, ...], frame: int, weights: Path) -> Method:
-    """Builds the method of a trial and loads its trained weights, ready for prediction on the CPU.
+    """Builds the method of a trial and loads its trained weights, ready for prediction on the CPU in its last stage.
 
     Raises:
         RecordError: the weights are missing, damaged, or belong to another architecture.
     """
     with without_pretrained():
         method = build_method(config, class_names, frame)
+    for stage in method.stages(config.epochs):
+        method.enter_stage(stage.name)
     load_weights(method, weights)
     return method.eval()
 
