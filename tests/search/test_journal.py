@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from study_case import opened, planned, setting
 
 from wsol_bench.errors import WorkspaceError
@@ -97,3 +100,14 @@ def test_many_lines_at_once(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
     Journal(path).append_logs([{"op_code": 0, "n": n} for n in range(5)])
     assert lines(path) == 5
+
+
+def test_optuna_reads_the_file_without_this_program(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.register(planned(2), setting(tmp_path))
+    attempt = store.claim("a")
+    assert attempt is not None and store.complete(attempt, {0: 5.0, 1: 40.0}, diverged=False)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    shown = optuna.load_study(study_name="study/cam", storage=storage)
+    assert shown.best_value == 40.0
+    assert [trial.state.name for trial in shown.trials] == ["COMPLETE", "WAITING"]
