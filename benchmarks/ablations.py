@@ -92,7 +92,7 @@ def study(method: str, spec: str, workspace: Workspace) -> Iterator[str]:
         with firewall.judging("an ablation"):
             boxes = ScoringBoxes({"gt": dataset.ground_truth("val")}, {"gt": "gt"}, dataset.ground_truth("test"))
             run = RecordedRun(label, outcome.folder.path, outcome.epochs)
-            top1 = float(score_run(run, boxes, protocol).test_top1.max())
+            top1 = max(one.top1 for one in score_run(run, boxes, protocol).test.values())
         yield f"| {label} | {values['gt', 'BT-TT']:.2f} | {values['ss', 'BV-VT']:.2f} | {top1:.2f} |"
     yield ""
 

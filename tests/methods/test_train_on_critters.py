@@ -79,9 +79,10 @@ def test_it_beats_the_centre_box(dataset: Any, workspace: Workspace, classifier:
         protocol = load_protocol("realistic")
         scores = score_run(run, boxes, protocol)
         centre, _ = fixed_box_scores(centre_box(dataset.frame), truth["test"], dataset.frame, 0.5)
-    best = float(scores.test.box_acc[:, protocol.iou_thresholds.index(0.5)].max())
+        tested = list(scores.test.values())
+    best = max(float(one.curves.box_acc[protocol.iou_thresholds.index(0.5)].max()) for one in tested)
     if name in INVERTED:
         assert best < centre, f"{name} is no longer inverted: {best:.1f} against {centre:.1f} of the centre box"
     else:
         assert best > centre + 2, f"{best:.1f} against {centre:.1f} of the centre box"
-    print(f"{name}: {best:.1f} (centre box {centre:.1f}), top-1 {scores.test_top1.max():.1f}")
+    print(f"{name}: {best:.1f} (centre box {centre:.1f}), top-1 {max(one.top1 for one in tested):.1f}")

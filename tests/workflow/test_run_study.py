@@ -157,7 +157,8 @@ def test_workers_elsewhere_need_nothing_but_the_study(dataset: Dataset, tmp_path
     with pytest.raises(UsageError, match="--device"):
         run_study(dataset, plan(dataset, 2), Workspace(tmp_path), stopped, screen=SCREEN)
     setting = store.setting()
-    assert (setting.workspace, setting.plugins) == (str(tmp_path), (str(PLUGIN),))
+    # Other tests of the same process may have loaded theirs.
+    assert setting.workspace == str(tmp_path) and str(PLUGIN) in setting.plugins
     runner = TrialRunner(setting, Workspace(Path(setting.workspace)), "cpu")
     runner.prepare()
     assert Worker(store, runner).work() == 2
