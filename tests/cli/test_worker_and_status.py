@@ -79,6 +79,10 @@ def test_status_of_a_fresh_study(store: TrialStore, tmp_path: Path, capsys: Outp
             ["sweep", "--launcher", "moon", "--workers", "1"],
             "error: Expected launcher to be one of (local, ray, slurm)",
         ),
+        (
+            ["worker", "--study", "a.journal", "--only", "{}/ids.txt"],
+            "error: {}/ids.txt: Expected a file with an id",
+        ),
         (["sweep", "--workers", "0"], "error: Invalid value for '--workers': should be greater than or equal to 1."),
     ],
 )

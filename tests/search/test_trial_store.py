@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from study_case import journal, opened, planned, setting
 
@@ -235,10 +236,19 @@ def test_no_study_yet(tmp_path: Path) -> None:
 
 def test_studies_of_other_programs_are_not_touched(tmp_path: Path) -> None:
     storage = journal(tmp_path).open()
-    optuna.create_study(storage=storage, study_name="study/cam")
+    optuna.create_study(storage=storage, study_name="study/cam").ask()
     store = TrialStore(journal(tmp_path), storage)
     with pytest.raises(WorkspaceError, match="hold a study of this version of wsol-bench"):
         store.register(planned(1), setting(tmp_path))
+
+
+def test_a_sweep_that_is_killed_while_it_makes_a_study_is_no_obstacle(tmp_path: Path) -> None:
+    storage = journal(tmp_path).open()
+    storage.create_new_study([StudyDirection.MAXIMIZE], "study/cam")
+    store = TrialStore(journal(tmp_path), storage)
+    assert store.cells() == [] and store.claim("a") is None
+    store.register(planned(2), setting(tmp_path))
+    assert states(store) == ["waiting", "waiting"]
 
 
 def test_trials_of_other_programs_in_a_study_are_refused(store: TrialStore) -> None:

@@ -191,6 +191,10 @@ def test_workers_that_are_killed_leave_the_same_records(
 ) -> None:
     trials = plan(dataset, 24, epochs=4, pause=0.05)
     run(dataset, trials, tmp_path / "undisturbed")
+    abandoned = plan(dataset, 2, epochs=3)
+    unstarted = StudyRequest(SPEC, device="nowhere")
+    with pytest.raises(UsageError):
+        run_study(dataset, abandoned, Workspace(tmp_path / "killed"), unstarted, screen=SCREEN)
     launchers: list[LocalLauncher] = []
     started = LocalLauncher.start
 
@@ -220,6 +224,8 @@ def test_workers_that_are_killed_leave_the_same_records(
     assert len(kills) >= 2
     assert records(tmp_path / "killed", trials) == records(tmp_path / "undisturbed", trials)
     assert launchers[0].alive() == 0
+    left_alone = store_of(tmp_path / "killed").cells({trial.config.trial_id for trial in abandoned})
+    assert [cell.state for cell in left_alone] == [CellState.WAITING] * 2
 
 
 @pytest.mark.slow

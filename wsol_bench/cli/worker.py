@@ -39,6 +39,10 @@ def worker(
         Path | None,
         typer.Option(metavar="DIR", help="Where this machine has the metadata.", show_default="the study's"),
     ] = None,
+    only: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Ids of trials to take, one per line.", show_default="all"),
+    ] = None,
     device: options.Device = "auto",
     compile_: options.Compile = False,
     name: Annotated[str, typer.Option(metavar="NAME", help="Unique.", show_default="host, process, digits")] = "",
@@ -65,11 +69,12 @@ def worker(
     from wsol_bench.search.worker import Worker
     from wsol_bench.training.parallel import refuse_several
     from wsol_bench.workflow.progress import Screen
-    from wsol_bench.workflow.study import TrialRunner
+    from wsol_bench.workflow.study import TrialRunner, read_ids
     from wsol_bench.workflow.workspace import Workspace
 
     refuse_several("worker")
     screen = Screen(quiet=quiet)
+    wanted = None if only is None else read_ids(only)
     with working():
         store = TrialStore.open(StudyAddress.parse(study))
         setting = store.setting()
@@ -77,7 +82,7 @@ def worker(
         setting = setting.model_copy(update={key: str(path) for key, path in here.items() if path is not None})
         runner = TrialRunner(setting, Workspace(Path(setting.workspace)), device, compile_, screen, bars=True)
         runner.prepare()
-        done = Worker(store, runner, name, say=screen.say).work()
+        done = Worker(store, runner, name, wanted, say=screen.say).work()
     screen.say(f"nothing is left to do; this worker completed {done} trials.")
 
 

@@ -77,8 +77,8 @@ class TrialStore:
             UsageError: there is no such study.
             WorkspaceError: it was made by something else, or by another version.
         """
-        for study in self._studies().values():
-            return self._setting(study)
+        for setting in self._studies().values():
+            return setting
         raise UsageError(
             f"Expected a study '{self.address.name}' at {self.address.masked} but there is none; fix: 'wsol-bench "
             "sweep' makes it."
@@ -102,8 +102,7 @@ class TrialStore:
         by_method: dict[str, list[PlannedTrial]] = {}
         for trial in trials:
             by_method.setdefault(trial.config.method, []).append(trial)
-        for study in self._studies().values():
-            before = self._setting(study)
+        for before in self._studies().values():
             if before.dataset != setting.dataset:
                 raise UsageError(
                     f"Expected the study {self.address.masked} to have the dataset '{setting.dataset}' but it has "
@@ -141,8 +140,7 @@ class TrialStore:
         """
         wanted = None if only is None else set(only)
         found = []
-        for study in self._studies().values():
-            setting = self._setting(study)
+        for study, setting in self._studies().items():
             with _talking_to(self.address):
                 found += self._cells_of(study, setting)
         return [cell for cell in found if wanted is None or cell.trial.config.trial_id in wanted]
@@ -157,8 +155,7 @@ class TrialStore:
             only: ids of trials to choose from; all by default.
         """
         wanted = None if only is None else set(only)
-        for study in self._studies().values():
-            setting = self._setting(study)
+        for study, setting in self._studies().items():
             with _talking_to(self.address):
                 for cell in self._cells_without_the_dead(study, setting):
                     if wanted is not None and cell.trial.config.trial_id not in wanted:
@@ -214,15 +211,13 @@ class TrialStore:
             if cell.state == CellState.RUNNING and cell.attempt.worker == worker:
                 self.give_up(cell.attempt, End.DIED)
 
-    def _studies(self) -> dict[str, int]:
-        """Optuna's studies by method."""
-        prefix = f"{self.address.name}/"
+    def _studies(self) -> dict[int, StudySetting]:
+        """The setting of each of Optuna's studies that belong to this one, by Optuna's id."""
         with _talking_to(self.address):
-            return {
-                study.study_name.removeprefix(prefix): study._study_id
-                for study in self.storage.get_all_studies()
-                if study.study_name.startswith(prefix)
-            }
+            ours = [one for one in self.storage.get_all_studies() if one.study_name.startswith(f"{self.address.name}/")]
+            # One without a setting and without trials is being made, or was when its maker was killed.
+            there = [one for one in ours if _SETTING in one.user_attrs or self.storage.get_n_trials(one._study_id)]
+        return {one._study_id: self._setting(one.user_attrs) for one in there}
 
     def _study_of(self, method: str) -> int:
         name = f"{self.address.name}/{method}"
@@ -231,9 +226,7 @@ class TrialStore:
         except DuplicatedStudyError:
             return self.storage.get_study_id_from_name(name)
 
-    def _setting(self, study: int) -> StudySetting:
-        with _talking_to(self.address):
-            attributes = self.storage.get_study_user_attrs(study)
+    def _setting(self, attributes: Mapping[str, Any]) -> StudySetting:
         try:
             setting = StudySetting.model_validate(attributes[_SETTING])
         except (KeyError, ValidationError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from wsol_bench.search.worker import Worker
 from wsol_bench.training.parallel import launched
 from wsol_bench.workflow.launch import run_workers
 from wsol_bench.workflow.progress import Screen
-from wsol_bench.workflow.study import TrialRunner, register, study_address
+from wsol_bench.workflow.study import TrialRunner, register, study_address, write_ids
 from wsol_bench.workflow.sweep import TrialOutcome, plan_status, run_sweep
 from wsol_bench.workflow.workspace import Workspace
 
@@ -177,8 +178,13 @@ def _launch(
     store: TrialStore, workspace: Workspace, request: StudyRequest, only: set[str] | None, screen: Screen
 ) -> None:
     arguments = ["--device", request.device, *(["--compile"] if request.compiled else [])]
-    logs = workspace.studies / f"{store.address.name}-workers"
-    command = WorkerCommand(store.address, arguments, logs.resolve())
+    logs = (workspace.studies / f"{store.address.name}-workers").resolve()
+    if only is not None:
+        # Named after its content, so that sweeps at the same time do not change each other's.
+        plan = logs / f"plan-{hashlib.sha256(''.join(sorted(only)).encode()).hexdigest()[:12]}.txt"
+        write_ids(plan, only)
+        arguments += ["--only", str(plan)]
+    command = WorkerCommand(store.address, arguments, logs)
     launcher = LAUNCHERS.get(request.launcher)(command, request.launch_options)
     run_workers(
         store,

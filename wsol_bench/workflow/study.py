@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from wsol_bench.atomic import write_text
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
 from wsol_bench.datasets.open_dataset import open_dataset
@@ -54,6 +55,23 @@ def register(store: TrialStore, trials: Sequence[PlannedTrial], setting: StudySe
         trial.config.trial_id for trial in trials if TrialFolder.of(root, trial.config).status(trial.config) in FINISHED
     ]
     store.register(trials, setting, finished)
+
+
+def write_ids(path: Path, ids: Iterable[str]) -> None:
+    """Writes ids of trials, one per line, for workers on machines that see the file."""
+    write_text(path, "".join(f"{trial_id}\n" for trial_id in sorted(ids)))
+
+
+def read_ids(path: Path) -> set[str]:
+    """Reads what :func:`write_ids` wrote.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        return set(path.read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Expected a file with an id of a trial on each line but: {error}.", path) from error
 
 
 @dataclass
