@@ -17,6 +17,8 @@ from wsol_bench.search.study_address import StudyAddress
 from wsol_bench.search.trial_store import TrialStore
 
 TRIALS, WORKERS = 24, 4
+KILL_AFTER = 5
+"""A worker is killed at the latest when so many more trials are finished, however fast the machine."""
 
 
 def sweep_while_killing(
@@ -33,16 +35,18 @@ def sweep_while_killing(
         return subprocess.Popen([sys.executable, script, address.secret, str(folder), str(seconds)])
 
     workers = [start() for _ in range(WORKERS)]
-    kills, began, next_kill = 0, time.monotonic(), time.monotonic() + every
+    kills, began = 0, time.monotonic()
+    next_kill, next_count = began + every, KILL_AFTER
     try:
-        while not all(cell.finished for cell in store.cells()):
+        while (finished := sum(cell.finished for cell in store.cells())) < TRIALS:
             assert time.monotonic() - began < limit, [cell.state for cell in store.cells()]
             time.sleep(0.05)
-            if time.monotonic() > next_kill:
+            if time.monotonic() > next_kill or finished >= next_count:
                 next_kill = time.monotonic() + rng.uniform(0.5, 1.5) * every
-                victim = rng.choice(workers)
-                kills += victim.poll() is None
-                victim.kill()
+                next_count = finished + KILL_AFTER
+                if living := [one for one in workers if one.poll() is None]:
+                    rng.choice(living).kill()
+                    kills += 1
             workers = [one if one.poll() is None else start() for one in workers]
         for one in workers:
             # The last victim may not have been replaced any more.
