@@ -90,15 +90,40 @@ def select(
             compiled=compiled,
             screen=screen,
         )
+    _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
+    plan = _plan(dataset, request, sources, outcomes, protocol)
+    counted = sum(len(run.epochs) for run in plan.runs)
+    screen.say(f"judging {counted} epochs of {len(plan.runs)} runs of {', '.join(_methods(plan))}")
+    return _judge_boxes(dataset, request, plan, outcomes, workspace, figures, screen)
+
+
+def _make_boxes(
+    dataset: Dataset,
+    request: SelectionRequest,
+    sources: Sequence[str],
+    workspace: Workspace,
+    device: str,
+    on_bad_image: OnBadImage,
+    screen: Screen,
+) -> None:
+    """Lets the annotators among the sources make what they have not made yet."""
     for source in sources:
         wanted = AnnotationRequest(
             request.dataset_spec, source.removeprefix("pseudo="), workers=request.workers, epochs=request.epochs
         )
         if wanted.annotator in ANNOTATORS and not pseudo_boxes_ready(dataset, wanted, workspace):
             annotate(dataset, wanted, workspace, device=device, on_bad_image=on_bad_image, screen=screen)
-    plan = _plan(dataset, request, sources, outcomes, protocol)
-    counted = sum(len(run.epochs) for run in plan.runs)
-    screen.say(f"judging {counted} epochs of {len(plan.runs)} runs of {', '.join(_methods(plan))}")
+
+
+def _judge_boxes(
+    dataset: Dataset,
+    request: SelectionRequest,
+    plan: SelectionPlan,
+    outcomes: Sequence[TrialOutcome],
+    workspace: Workspace,
+    figures: bool,
+    screen: Screen,
+) -> SelectionResult:
     judged = judge_plan(dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing)
     for judgement in judged.judgements:
         for problem in judgement.dropped:
@@ -108,7 +133,7 @@ def select(
         judgements=judged.judgements,
         overstatements=judged.overstatements,
         fixed_boxes=judged.fixed_boxes,
-        protocol=protocol,
+        protocol=judged.protocol,
         sources=judged.sources,
         dataset=dataset.name,
         folder=workspace.results(request.dataset_spec),
