@@ -1,8 +1,9 @@
 """Sweeps whose workers are killed, as Markdown: ``python benchmarks/killed_workers.py [--repetitions 20] [--write]``.
 
 24 trials of five short epochs, 4 workers, and ``kill -9`` for a random one every second (journal file) or every three
-seconds (PostgreSQL, whose workers take longer to begin), and after five more finished trials at the latest. A repetition counts when all trials are complete, none was
-finished twice, and every result is that of an undisturbed run; otherwise the script ends with an error.
+seconds (PostgreSQL, whose workers take longer to begin), and after five more finished trials at the latest. A
+repetition counts when all trials are complete, none was finished twice, and every result is that of an undisturbed run;
+otherwise the script ends with an error.
 """
 
 from __future__ import annotations
