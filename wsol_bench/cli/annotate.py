@@ -33,6 +33,16 @@ def annotate(
         int | None,
         typer.Option(min=1, metavar="N", help="Replaces the recipe's number of epochs of the classifier."),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Fix a hyper-parameter of the classifier, as in --set backbone=resnet18; repeatable. See 'methods "
+            "show cam'.",
+        ),
+    ] = None,
+    precision: options.Precision = "fp32",
     workers: options.Workers = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     device: options.Device = "auto",
@@ -59,14 +69,15 @@ def annotate(
         return
     from wsol_bench.annotators.card import read_card
     from wsol_bench.datasets.open_dataset import open_dataset
-    from wsol_bench.workflow.annotate import AnnotationRequest
+    from wsol_bench.workflow.annotate import AnnotationRequest, ClassifierRequest
     from wsol_bench.workflow.annotate import annotate as run
     from wsol_bench.workflow.annotate_quality import judge_boxes
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.workspace import Workspace
 
     chosen = {name: scalar(value) for name, value in pairs("--option", option).items()}
-    request = AnnotationRequest(dataset, with_, split, chosen, workers or options.cores(), epochs)
+    classifier = ClassifierRequest(epochs, pairs("--set", set_), precision)
+    request = AnnotationRequest(dataset, with_, split, chosen, workers or options.cores(), classifier)
     place = Workspace(workspace)
     opened = open_dataset(dataset, root=root, metadata=metadata)
     with working():

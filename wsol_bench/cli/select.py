@@ -91,6 +91,7 @@ def select(
     # From here on torch is needed, which takes seconds to import.
     from wsol_bench.report.selection_text import print_selection
     from wsol_bench.training.parallel import refuse_several
+    from wsol_bench.workflow.annotate import ClassifierRequest
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.select import SelectionRequest
     from wsol_bench.workflow.select import select as run
@@ -108,7 +109,7 @@ def select(
                 protocol=protocol,
                 replicates=replicates,
                 workers=workers or options.cores(),
-                epochs=epochs,
+                classifier=ClassifierRequest.like(plan, dataset),
                 allow_missing=allow_missing,
             ),
             Workspace(workspace),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.sources import parse_source
@@ -19,7 +19,7 @@ from wsol_bench.protocol import Protocol, load_protocol
 from wsol_bench.registry import ANNOTATORS
 from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.search.plan import PlannedTrial
-from wsol_bench.workflow.annotate import AnnotationRequest, annotate, pseudo_boxes_ready
+from wsol_bench.workflow.annotate import AnnotationRequest, ClassifierRequest, annotate, pseudo_boxes_ready
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.selection_plan import PlannedRun, SelectionPlan
@@ -40,7 +40,7 @@ class SelectionRequest:
         protocol: name or file of the protocol.
         replicates: bootstrap replicates behind each interval.
         workers: processes for annotators that work on the CPU.
-        epochs: budget of the annotators' classifier, where it is not the recipe's.
+        classifier: how the classifier of the annotators is trained.
         allow_missing: run no trial; judge what is there, and say in every row what is missing.
     """
 
@@ -50,7 +50,7 @@ class SelectionRequest:
     protocol: str = "realistic"
     replicates: int = DEFAULT_REPLICATES
     workers: int = 1
-    epochs: int | None = None
+    classifier: ClassifierRequest = field(default_factory=ClassifierRequest)
     allow_missing: bool = False
 
 
@@ -109,7 +109,7 @@ def _make_boxes(
     """Lets the annotators among the sources make what they have not made yet."""
     for source in sources:
         wanted = AnnotationRequest(
-            request.dataset_spec, source.removeprefix("pseudo="), workers=request.workers, epochs=request.epochs
+            request.dataset_spec, source.removeprefix("pseudo="), workers=request.workers, classifier=request.classifier
         )
         if wanted.annotator in ANNOTATORS and not pseudo_boxes_ready(dataset, wanted, workspace):
             annotate(dataset, wanted, workspace, device=device, on_bad_image=on_bad_image, screen=screen)
