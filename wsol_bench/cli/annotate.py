@@ -121,6 +121,9 @@ def report(
     frame: Annotated[
         int, typer.Option(metavar="PX", help="Side of the square frame in which --boxes are compared.")
     ] = 224,
+    common: Annotated[
+        bool, typer.Option("--common", help="Of --boxes compare only images that --metadata has too.")
+    ] = False,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     json_: options.AsJson = False,
 ) -> None:
@@ -135,7 +138,7 @@ def report(
       wsol-bench annotate report --boxes boxes/val --metadata CUB/val
     """
     if boxes is not None:
-        _report_folders(boxes, metadata, frame, json_)
+        _report_folders(boxes, metadata, frame, common, json_)
         return
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.report.annotation_rows import funnel_rows, quality_row
@@ -157,12 +160,12 @@ def report(
     )
 
 
-def _report_folders(boxes: Path, metadata: Path | None, frame: int, json_: bool) -> None:
+def _report_folders(boxes: Path, metadata: Path | None, frame: int, common: bool, json_: bool) -> None:
     from wsol_bench.workflow.annotate_report import report as run
 
     if metadata is None:
         raise UsageError("Expected --metadata DIR with the manual boxes that --boxes are compared with but got none.")
-    found = run(boxes, metadata, frame=frame)
+    found = run(boxes, metadata, frame=frame, common=common)
     if json_:
         print_json(found)
     else:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsol_bench.cli import options
-from wsol_bench.cli.output import console, print_json, working
+from wsol_bench.cli.output import console, print_json, print_unwrapped, working
 from wsol_bench.cli.parsing import pairs
 from wsol_bench.errors import MissingPackageError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
+    from wsol_bench.datasets.base import Dataset
     from wsol_bench.protocol import Protocol
+    from wsol_bench.report.untested_result import UntestedSelection
 
 TABLE_WIDTH = 120
 """Columns of the result tables where the output is no terminal."""
@@ -68,6 +70,9 @@ def select(
     from (VT validation, TT test, OT Otsu per image). Only BV-VT with pseudo-boxes and BV-OT with class labels use no
     ground truth. Rows and figures are written to WORKSPACE/results/DATASET.
 
+    Where the test images have no manual boxes nothing is scored: the sources choose all the same, how far they agree
+    is printed, and the boxes that each choice draws are written.
+
     \b
     Examples:
       wsol-bench select
@@ -86,10 +91,10 @@ def select(
             "Expected matplotlib for the figures but it is not installed; fix: pip install 'wsol-bench[plots]', or "
             "--no-figures."
         )
-    sources = _sources(rules, val, reference)
     plan = PlanRequest(tuple(method or ["cam"]), configs, seeds, hparam_seed, epochs, pairs("--set", set_), precision)
     # From here on torch is needed, which takes seconds to import.
     from wsol_bench.report.selection_text import print_selection
+    from wsol_bench.report.untested_result import UntestedSelection
     from wsol_bench.training.parallel import refuse_several
     from wsol_bench.workflow.annotate import ClassifierRequest
     from wsol_bench.workflow.progress import Screen
@@ -99,13 +104,18 @@ def select(
 
     refuse_several("select")
     opened = open_dataset(dataset, root=root, metadata=metadata)
+    if metric is not None and not opened.has_ground_truth("test"):
+        raise UsageError(
+            f"Expected manual boxes of the test images for --metric {metric} but {opened.name} has none; fix: leave "
+            "--metric out."
+        )
     with working():
         result = run(
             opened,
             SelectionRequest(
                 dataset_spec=dataset,
                 trials=enumerate_trials(plan, dataset, opened.version),
-                sources=sources,
+                sources=_sources(rules, val, reference, opened),
                 protocol=protocol,
                 replicates=replicates,
                 workers=workers or options.cores(),
@@ -121,13 +131,27 @@ def select(
         )
     if json_:
         print_json(result.as_dict())
+    elif isinstance(result, UntestedSelection):
+        print_untested(result)
     else:
         print_selection(result, metric, console(TABLE_WIDTH))
 
 
-def _sources(rules: Protocol, val: list[str] | None, reference: bool) -> list[str]:
+def print_untested(result: UntestedSelection) -> None:
+    """Prints what sources chose where nothing can be scored, and says so."""
+    screen = console(TABLE_WIDTH)
+    for table in result.tables():
+        print_unwrapped(table.rendered())
+        screen.print()
+    for sentence in result.sentences():
+        screen.print(sentence, markup=False)
+    screen.print(f"Written: {', '.join(str(path) for path in result.files)}", markup=False, soft_wrap=True)
+
+
+def _sources(rules: Protocol, val: list[str] | None, reference: bool, dataset: Dataset) -> list[str]:
     """What selects: the sources asked for, and for comparison those that need no boxes to be made."""
-    compared = [source for source in ("cls", "gt") if reference and source in rules.sources]
+    there = ("cls", "gt") if dataset.has_ground_truth("val") else ("cls",)
+    compared = [source for source in there if reference and source in rules.sources]
     asked = val or (["pseudo=ss"] if "pseudo" in rules.sources else [])
     if not compared + asked:
         raise UsageError(f"Expected --reference, because nothing else may select by the protocol '{rules.id}'.")

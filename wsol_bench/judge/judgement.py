@@ -68,12 +68,32 @@ class Judgement:
     @property
     def missing(self) -> str:
         """What was left out, in a few words; empty where everything is whole."""
-        counts = (
-            (len(self.absent), f"{len(self.absent)} of {len(self.absent) + len(self.runs)} runs"),
-            (len(self.unfinished), f"the rest of {len(self.unfinished)} runs"),
-            (len(self.dropped), f"{len(self.dropped)} epochs"),
+        return missing_text(self.absent, self.runs, self.unfinished, self.dropped)
+
+
+def missing_text(
+    absent: Sequence[str], usable: Sequence[RecordedRun], unfinished: Sequence[str], dropped: Sequence[str]
+) -> str:
+    """Says in a few words which runs and epochs were left out; empty where everything is whole."""
+    counts = (
+        (len(absent), f"{len(absent)} of {len(absent) + len(usable)} runs"),
+        (len(unfinished), f"the rest of {len(unfinished)} runs"),
+        (len(dropped), f"{len(dropped)} epochs"),
+    )
+    return "; ".join(text for count, text in counts if count)
+
+
+def check_finished(method: str, absent: Sequence[str], unfinished: Sequence[str], allow_missing: bool) -> None:
+    """Makes sure that all planned runs of a method are there.
+
+    Raises:
+        RecordError: some are not, and the user has not allowed it.
+    """
+    if (absent or unfinished) and not allow_missing:
+        raise RecordError(
+            f"Expected all planned runs of '{method}' to be finished but {', '.join([*absent, *unfinished])} are not; "
+            "fix: 'wsol-bench sweep', or --allow-missing to go on with what there is."
         )
-        return "; ".join(text for count, text in counts if count)
 
 
 def judge_method(
@@ -107,11 +127,7 @@ def judge_method(
         RecordError: records are missing or damaged; all of them are named.
         UsageError: there is nothing to select from.
     """
-    if (absent or unfinished) and not allow_missing:
-        raise RecordError(
-            f"Expected all planned runs of '{method}' to be finished but {', '.join([*absent, *unfinished])} are not; "
-            "fix: 'wsol-bench sweep', or --allow-missing to go on with what there is."
-        )
+    check_finished(method, absent, unfinished, allow_missing)
     with firewall.judging(f"the judge of '{method}'"):
         scorer = Scorer(boxes, protocol, threads)
         dropped: list[str] = []

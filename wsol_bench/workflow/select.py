@@ -12,16 +12,20 @@ from wsol_bench.atomic import write_json
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
 from wsol_bench.errors import UsageError
+from wsol_bench.judge.judgement import Judgement
 from wsol_bench.judge.rows import write_csv
 from wsol_bench.judge.scores import CLS, GT
+from wsol_bench.judge.without_truth import UntestedMethod
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
 from wsol_bench.protocol import Protocol, load_protocol
 from wsol_bench.registry import ANNOTATORS
 from wsol_bench.report.selection_result import SelectionResult
+from wsol_bench.report.untested_result import UntestedSelection
 from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.workflow.annotate import AnnotationRequest, ClassifierRequest, annotate, pseudo_boxes_ready
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
+from wsol_bench.workflow.select_untested import judge_untested
 from wsol_bench.workflow.selection_plan import PlannedRun, SelectionPlan
 from wsol_bench.workflow.selection_tables import Study, audit_of
 from wsol_bench.workflow.sweep import TrialOutcome, plan_status, run_sweep
@@ -64,11 +68,14 @@ def select(
     figures: bool = True,
     compiled: bool = False,
     screen: Screen,
-) -> SelectionResult:
+) -> SelectionResult | UntestedSelection:
     """Runs missing trials, makes missing pseudo-boxes, judges, and writes rows and figures.
 
+    Returns:
+        What the protocol concludes; where the test images have no manual boxes, what the sources choose.
+
     Raises:
-        UsageError: a source or the protocol is unknown.
+        UsageError: a source or the protocol is unknown, or a source needs manual boxes that there are not.
         FirewallError: a method asked for ground truth while training.
         RecordError: a trial has no usable epoch.
     """
@@ -77,7 +84,12 @@ def select(
     pseudo_root = workspace.pseudo_boxes(request.dataset_spec)
     for source in sources:
         if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
-            parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
+            parsed = parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
+            if parsed.kind in ("gt", "noise") and not dataset.has_ground_truth("val"):
+                raise UsageError(
+                    f"Expected manual boxes of the validation images for the source '{source}' but {dataset.name} has "
+                    "none; fix: leave it out, and let pseudo-boxes or class labels select."
+                )
     if request.allow_missing:
         outcomes = plan_status(request.trials, workspace)
     else:
@@ -94,6 +106,17 @@ def select(
     plan = _plan(dataset, request, sources, outcomes, protocol)
     counted = sum(len(run.epochs) for run in plan.runs)
     screen.say(f"judging {counted} epochs of {len(plan.runs)} runs of {', '.join(_methods(plan))}")
+    if not dataset.has_ground_truth("test"):
+        untested = judge_untested(
+            dataset,
+            plan,
+            workspace,
+            threads=request.workers,
+            allow_missing=request.allow_missing,
+            skipped=_skipped(outcomes),
+        )
+        _say_dropped(untested.methods, screen)
+        return untested
     return _judge_boxes(dataset, request, plan, outcomes, workspace, figures, screen)
 
 
@@ -111,8 +134,15 @@ def _make_boxes(
         wanted = AnnotationRequest(
             request.dataset_spec, source.removeprefix("pseudo="), workers=request.workers, classifier=request.classifier
         )
-        if wanted.annotator in ANNOTATORS and not pseudo_boxes_ready(dataset, wanted, workspace):
+        if wanted.annotator not in ANNOTATORS or pseudo_boxes_ready(dataset, wanted, workspace):
+            continue
+        try:
             annotate(dataset, wanted, workspace, device=device, on_bad_image=on_bad_image, screen=screen)
+        except UsageError as error:
+            raise UsageError(
+                f"{error} Boxes with other options, such as weights, are made by 'wsol-bench annotate --with "
+                f"{wanted.annotator} --option NAME=VALUE'; this command then takes them as they are."
+            ) from error
 
 
 def _judge_boxes(
@@ -125,9 +155,7 @@ def _judge_boxes(
     screen: Screen,
 ) -> SelectionResult:
     judged = judge_plan(dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing)
-    for judgement in judged.judgements:
-        for problem in judgement.dropped:
-            screen.say(f"left out: {problem}")
+    _say_dropped(judged.judgements, screen)
     result = SelectionResult(
         rows=judged.rows,
         judgements=judged.judgements,
@@ -145,6 +173,12 @@ def _judge_boxes(
     write_json(result.folder / "audit.json", {"rows": [row.as_dict() for row in audited]})
     _write(result, figures)
     return result
+
+
+def _say_dropped(methods: Sequence[Judgement] | Sequence[UntestedMethod], screen: Screen) -> None:
+    for one in methods:
+        for problem in one.dropped:
+            screen.say(f"left out: {problem}")
 
 
 def _allowed(sources: Sequence[str], protocol: Protocol) -> list[str]:
