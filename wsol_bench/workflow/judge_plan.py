@@ -68,15 +68,13 @@ def judge_plan(
         RecordError: records are missing or damaged.
         UsageError: a source is not known.
     """
-    if dataset.version != plan.dataset_version:
-        raise DataError(
-            f"Expected {dataset.name} in the version '{plan.dataset_version}' that was judged but it is "
-            f"'{dataset.version}'; fix: open the dataset with the same options, or 'wsol-bench select' again."
-        )
+    check_version(dataset, plan)
     protocol = plan.rules
-    recorded, absent = _recorded(plan, workspace)
+    recorded, absent = recorded_runs(plan, workspace)
     with firewall.ledger() as book, firewall.judging("the judge of recorded runs"):
-        boxes, names = _load_boxes(dataset, plan, workspace, _images([run for one in recorded.values() for run in one]))
+        boxes, names = _load_boxes(
+            dataset, plan, workspace, recorded_images([run for one in recorded.values() for run in one])
+        )
         judgements = [
             judge_method(
                 method,
@@ -110,8 +108,27 @@ def judge_plan(
     )
 
 
-def _recorded(plan: SelectionPlan, workspace: Workspace) -> tuple[dict[str, list[RecordedRun]], dict[str, list[str]]]:
-    """Returns by method the runs that have epochs, and the labels of those that have none."""
+def check_version(dataset: Dataset, plan: SelectionPlan) -> None:
+    """Refuses a dataset that is not the one that was judged.
+
+    Raises:
+        DataError: its version is another one.
+    """
+    if dataset.version != plan.dataset_version:
+        raise DataError(
+            f"Expected {dataset.name} in the version '{plan.dataset_version}' that was judged but it is "
+            f"'{dataset.version}'; fix: open the dataset with the same options, or 'wsol-bench select' again."
+        )
+
+
+def recorded_runs(
+    plan: SelectionPlan, workspace: Workspace
+) -> tuple[dict[str, list[RecordedRun]], dict[str, list[str]]]:
+    """Returns by method the runs that have epochs, and the labels of those that have none.
+
+    Raises:
+        RecordError: a method has no run with epochs.
+    """
     runs: dict[str, list[RecordedRun]] = {}
     absent: dict[str, list[str]] = {}
     for run in plan.runs:
@@ -131,7 +148,7 @@ def _recorded(plan: SelectionPlan, workspace: Workspace) -> tuple[dict[str, list
     return runs, absent
 
 
-def _images(runs: Sequence[RecordedRun]) -> dict[str, tuple[str, ...]]:
+def recorded_images(runs: Sequence[RecordedRun]) -> dict[str, tuple[str, ...]]:
     """Returns the recorded images of val and test; the judge makes sure that all runs have the same ones."""
     return {split: _first_ids(runs, split) for split in ("val", "test")}
 

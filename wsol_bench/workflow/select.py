@@ -17,11 +17,14 @@ from wsol_bench.judge.scores import CLS, GT
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
 from wsol_bench.protocol import Protocol, load_protocol
 from wsol_bench.registry import ANNOTATORS
+from wsol_bench.report.mask_result import MaskSelectionResult
 from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.workflow.annotate import AnnotationRequest, annotate, pseudo_boxes_ready
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
+from wsol_bench.workflow.scored import scores_masks
+from wsol_bench.workflow.select_masks import check_before_training, judge_by_masks
 from wsol_bench.workflow.selection_plan import PlannedRun, SelectionPlan
 from wsol_bench.workflow.selection_tables import Study, audit_of
 from wsol_bench.workflow.sweep import TrialOutcome, plan_status, run_sweep
@@ -36,7 +39,8 @@ class SelectionRequest:
         dataset_spec: the dataset as the user named it.
         trials: the plan whose runs compete.
         sources: selection sources in the user's words: ``cls``, ``gt``, ``noise:25``, ``pseudo=ss``, or a folder
-            of boxes.
+            of boxes; for masks ``maps:cam``.
+        metric: ``px_ap`` scores masks although there are boxes.
         protocol: name or file of the protocol.
         replicates: bootstrap replicates behind each interval.
         workers: processes for annotators that work on the CPU.
@@ -47,6 +51,7 @@ class SelectionRequest:
     dataset_spec: str
     trials: Sequence[PlannedTrial]
     sources: Sequence[str] = ("cls", "gt", "pseudo=ss")
+    metric: str | None = None
     protocol: str = "realistic"
     replicates: int = DEFAULT_REPLICATES
     workers: int = 1
@@ -64,8 +69,10 @@ def select(
     figures: bool = True,
     compiled: bool = False,
     screen: Screen,
-) -> SelectionResult:
+) -> SelectionResult | MaskSelectionResult:
     """Runs missing trials, makes missing pseudo-boxes, judges, and writes rows and figures.
+
+    Boxes are judged where the dataset has boxes of test, masks where it has masks only or PxAP is asked for.
 
     Raises:
         UsageError: a source or the protocol is unknown.
@@ -74,10 +81,13 @@ def select(
     """
     protocol = load_protocol(request.protocol)
     sources = _allowed(request.sources, protocol)
-    pseudo_root = workspace.pseudo_boxes(request.dataset_spec)
-    for source in sources:
-        if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
-            parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
+    masks = scores_masks(dataset, request.metric)
+    if masks:
+        check_before_training(
+            dataset, request.dataset_spec, request.trials, sources, workspace, allow_missing=request.allow_missing
+        )
+    else:
+        _check_box_sources(dataset, request, sources, workspace)
     if request.allow_missing:
         outcomes = plan_status(request.trials, workspace)
     else:
@@ -87,14 +97,30 @@ def select(
             workspace,
             device=device,
             on_bad_image=on_bad_image,
+            keep_maps=masks,
             compiled=compiled,
             screen=screen,
         )
-    _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
-    plan = _plan(dataset, request, sources, outcomes, protocol)
+    if not masks:
+        _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
+    plan = _plan(dataset, request, sources, outcomes, protocol, masks)
     counted = sum(len(run.epochs) for run in plan.runs)
     screen.say(f"judging {counted} epochs of {len(plan.runs)} runs of {', '.join(_methods(plan))}")
+    if masks:
+        return judge_by_masks(
+            dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing,
+            skipped=_skipped(outcomes), screen=screen,
+        )  # fmt: skip
     return _judge_boxes(dataset, request, plan, outcomes, workspace, figures, screen)
+
+
+def _check_box_sources(
+    dataset: Dataset, request: SelectionRequest, sources: Sequence[str], workspace: Workspace
+) -> None:
+    pseudo_root = workspace.pseudo_boxes(request.dataset_spec)
+    for source in sources:
+        if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
+            parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
 
 
 def _make_boxes(
@@ -166,6 +192,7 @@ def _plan(
     sources: Sequence[str],
     outcomes: Sequence[TrialOutcome],
     protocol: Protocol,
+    masks: bool,
 ) -> SelectionPlan:
     runs = tuple(
         PlannedRun(
@@ -183,6 +210,7 @@ def _plan(
         dataset_version=dataset.version,
         protocol=protocol if own_file else request.protocol,
         sources=tuple(sources),
+        scored="masks" if masks else "boxes",
         replicates=request.replicates,
         runs=runs,
     )
