@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isnan
 
 from rich import box
@@ -25,13 +25,11 @@ def print_mask_selection(result: MaskSelectionResult, console: Console) -> None:
             f"{judgement.method} on {result.dataset}, {len(judgement.runs)} configurations, test n = "
             f"{judgement.num_images}, protocol {result.protocol.label}"
         )
-        console.print(mask_rows_table(rows, result.mask_errors, title))
+        console.print(mask_rows_table(rows, title))
         print_missing(judgement, console)
-    if result.mask_errors:
-        console.print(
-            "Mask error: 100 (1 - AUC) of the validation masks against the exact ones, read to report and not to choose.",
-            markup=False,
-        )
+    errors = ", ".join(f"{name} {error:.2f}" for name, error in result.mask_errors.items() if not isnan(error))
+    if errors:
+        console.print(f"Mask error, 100 (1 - AUC) against the exact validation masks: {errors}.", markup=False)
     print_skipped(result.skipped, console)
     blind = ", ".join(f"{name} {value:.2f}" for name, value in result.blind.items())
     console.print(f"Without looking, PxAP: {blind}.", markup=False)
@@ -41,38 +39,27 @@ def print_mask_selection(result: MaskSelectionResult, console: Console) -> None:
     print_files([result.folder / "rows.csv"], console)
 
 
-def mask_rows_table(rows: Sequence[ResultRow], mask_errors: Mapping[str, float], title: str) -> Table:
-    """One line per source and policy: choice, PxAP with interval, mask error, what the choice read.
+def mask_rows_table(rows: Sequence[ResultRow], title: str) -> Table:
+    """One line per source and policy: choice, PxAP with interval, what the choice read; fits into 80 columns.
 
     Args:
         rows: rows of one method and dataset.
-        mask_errors: by source, where it is known.
         title: heading.
     """
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for name, justify, whole in (
-        ("selected by", "left", True),
-        ("policy", "left", True),
-        ("config", "left", True),
-        ("epoch", "right", True),
-        ("PxAP [95 % interval]", "right", True),
-        ("mask error", "right", False),
-        ("the choice read", "left", False),
-        ("realistic", "left", False),
-    ):
-        table.add_column(name, justify=justify, no_wrap=whole)  # type: ignore[arg-type]
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("chosen by", "policy", "config", "epoch", "PxAP [95 % interval]", "the choice read", "realistic"):
+        number = name in ("epoch", "PxAP [95 % interval]")
+        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
     previous = None
     for row in rows:
         if previous not in (None, row.val_boxes):
             table.add_section()
-        first = row.val_boxes != previous
         table.add_row(
-            row.val_boxes if first else "",
+            row.val_boxes if row.val_boxes != previous else "",
             row.policy,
             row.run,
             str(row.epoch),
             f"{row.value:5.2f} [{row.ci_low:5.2f}, {row.ci_high:5.2f}]",
-            _error(mask_errors.get(row.val_boxes)) if first else "",
             "class labels" if row.supervision == "none" else row.supervision.replace("+", " + "),
             "yes" if row.realistic else "no",
             style="bold" if row.realistic and row.selection == "BV" else "",
@@ -90,7 +77,3 @@ def closing_sentence(method: str, gap: Overstatement) -> str:
         f"(everything chosen with {by})"
     )
     return effect_of("exact masks", method, gap, numbers)
-
-
-def _error(value: float | None) -> str:
-    return "-" if value is None or isnan(value) else f"{value:.2f}"

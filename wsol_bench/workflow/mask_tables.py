@@ -58,13 +58,18 @@ def tables_of_masks(study: MaskStudy, known: Sequence[str], wanted: Sequence[str
         if name not in known:
             raise unknown_choice("--table", name, known)
         if name != TABLE:
-            raise UsageError(
-                f"Expected --table {TABLE}, because the latest selection on '{study.plan.dataset}' is by masks, but "
-                f"got '{name}', which is about boxes; fix: leave --table out, or select by boxes if there are any."
-            )
+            raise only_boxes(f"Table {name}", study)
     judged = study.judged
     runs = {one.method: one.runs for one in judged.judgements}
     return [mask_table_of(study.dataset, runs, judged.protocol, study.plan.replicates)]
+
+
+def only_boxes(what: str, study: MaskStudy) -> UsageError:
+    """Returns the error for something that a selection by masks does not have."""
+    return UsageError(
+        f"Expected a selection by boxes for {what} but the latest one on '{study.plan.dataset}' is by masks; fix: "
+        f"'wsol-bench tables' (Table {TABLE}) and 'wsol-bench audit', or select by boxes if the dataset has any."
+    )
 
 
 def mask_table_of(
