@@ -81,7 +81,7 @@ def select(
       wsol-bench select
       wsol-bench select --method cam --configs 8 --val pseudo=ss --val my_boxes/
       wsol-bench select -d tiny-imagenet --root tiny-imagenet-200 --json
-      wsol-bench select -d glas:val=valpx --root ROOT --metadata FOLD --val maps:cam --val noise:20
+      wsol-bench select -d openimages --root ROOT --val maps:cam --val noise:20
     """
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.judge.scores import PX_AP
@@ -142,7 +142,7 @@ def select(
         print_selection(result, metric, console(TABLE_WIDTH))
 
 
-def _sources(rules: Protocol, val: list[str] | None, reference: bool, default: str) -> list[str]:
+def _sources(rules: Protocol, val: list[str] | None, reference: bool, default: str = "pseudo=ss") -> list[str]:
     """What selects: the sources asked for, and for comparison those that need nothing to be made."""
     compared = [source for source in ("cls", "gt") if reference and source in rules.sources]
     asked = val or ([default] if "pseudo" in rules.sources else [])
