@@ -9,6 +9,7 @@ from typing import Literal
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.firewall import Ledger
+from wsol_bench.annotations.masks import FOREGROUND
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.errors import DataError, UsageError, did_you_mean
 from wsol_bench.judge.frame_masks import FrameMasks, eroded_masks, exact_masks, masks_of_maps
@@ -149,7 +150,7 @@ def load_masks(
                 makers[source.name] = Ledger(accesses).supervision()
     for name, masks in val.items():
         firewall.read(masks.key, "val")
-        if not (masks.masks == 1).any():
+        if not (masks.masks == FOREGROUND).any():
             raise DataError(f"Expected objects in the validation masks '{name}' but they are empty everywhere.")
     return LoadedMasks(val, drawn_exact(dataset, "test", ids["test"]), exact, makers)
 
