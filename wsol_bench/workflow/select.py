@@ -40,23 +40,23 @@ class SelectionRequest:
         trials: the plan whose runs compete.
         sources: selection sources in the user's words: ``cls``, ``gt``, ``noise:25``, ``pseudo=ss``, or a folder
             of boxes; for masks ``maps:cam``.
-        metric: ``px_ap`` scores masks although there are boxes.
         protocol: name or file of the protocol.
         replicates: bootstrap replicates behind each interval.
         workers: processes for annotators that work on the CPU.
         epochs: budget of the annotators' classifier, where it is not the recipe's.
         allow_missing: run no trial; judge what is there, and say in every row what is missing.
+        metric: ``px_ap`` scores masks although there are boxes.
     """
 
     dataset_spec: str
     trials: Sequence[PlannedTrial]
     sources: Sequence[str] = ("cls", "gt", "pseudo=ss")
-    metric: str | None = None
     protocol: str = "realistic"
     replicates: int = DEFAULT_REPLICATES
     workers: int = 1
     epochs: int | None = None
     allow_missing: bool = False
+    metric: str | None = None
 
 
 def select(
