@@ -14,6 +14,8 @@ from wsol_bench.yaml_file import StrictModel, read_yaml
 
 Selection = Literal["BT", "BV"]
 Threshold = Literal["TT", "VT", "OT"]
+TauFrom = Literal["TT", "VT", "OT", "none"]
+"""A threshold policy, or ``none``: PxAP integrates over thresholds, so nothing is chosen."""
 Metric = Literal["max_box_acc", "box_acc_mean", "mean_iou", "top1_loc"]
 Unit = Annotated[float, Field(gt=0, lt=1)]
 
@@ -136,6 +138,11 @@ class Protocol(StrictModel):
             if chosen not in listed:
                 raise ValueError(f"headline.{name} '{chosen}' is not one of {name}s ({', '.join(listed)})")
         return self
+
+
+def policy_label(selection: str, tau_from: str) -> str:
+    """Returns ``BV-VT`` and the like; ``BV`` alone where there is no threshold."""
+    return selection if tau_from == "none" else f"{selection}-{tau_from}"
 
 
 def load_protocol(name: str) -> Protocol:

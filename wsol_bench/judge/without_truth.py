@@ -18,7 +18,7 @@ from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.errors import RecordError
 from wsol_bench.judge.agreement import kendall_tau
-from wsol_bench.judge.judgement import check_finished, missing_text
+from wsol_bench.judge.judgement import missing_text, refuse_unfinished
 from wsol_bench.judge.scores import CLS, RunScores
 from wsol_bench.judge.scoring import RecordedRun, Scorer, ScoringBoxes, summary_of
 from wsol_bench.judge.selection import chosen_epoch, selection_level, validation_score
@@ -174,7 +174,8 @@ def choose_untested(
     Raises:
         RecordError: records are missing or damaged.
     """
-    check_finished(method, absent, unfinished, allow_missing)
+    if not allow_missing:
+        refuse_unfinished(method, [*absent, *unfinished])
     dropped: list[str] = []
     nothing = BoxSet.from_mapping({}, {})
     with firewall.judging(f"the judge of '{method}'"):

@@ -118,20 +118,30 @@ class RecordedPlan:
     absent: dict[str, list[str]]
     unfinished: dict[str, list[str]]
 
-    def ids(self, split: str) -> tuple[str, ...]:
-        """Returns the recorded images; the judge makes sure that all runs have the same ones.
+    @property
+    def all_runs(self) -> list[RecordedRun]:
+        """The runs of all methods."""
+        return [run for runs in self.runs.values() for run in runs]
 
-        Raises:
-            RecordError: no record can be read.
-        """
-        problems = []
-        for run in (run for runs in self.runs.values() for run in runs):
-            for epoch in run.epochs:
-                try:
-                    return run.record(split, epoch).ids
-                except RecordError as error:
-                    problems.append(str(error))
-        raise RecordError(summary_of(problems))
+    def ids(self, split: str) -> tuple[str, ...]:
+        """Returns the recorded images of a split, as :func:`recorded_ids` does."""
+        return recorded_ids(self.all_runs, split)
+
+
+def recorded_ids(runs: Sequence[RecordedRun], split: str) -> tuple[str, ...]:
+    """Returns the recorded images of a split; the judge makes sure that all runs have the same ones.
+
+    Raises:
+        RecordError: no record can be read.
+    """
+    problems = []
+    for run in runs:
+        for epoch in run.epochs:
+            try:
+                return run.record(split, epoch).ids
+            except RecordError as error:
+                problems.append(str(error))
+    raise RecordError(summary_of(problems))
 
 
 def recorded_runs(dataset: Dataset, plan: SelectionPlan, workspace: Workspace) -> RecordedPlan:

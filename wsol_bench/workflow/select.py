@@ -12,19 +12,20 @@ from wsol_bench.atomic import write_json
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
 from wsol_bench.errors import UsageError
-from wsol_bench.judge.judgement import Judgement
 from wsol_bench.judge.rows import write_csv
 from wsol_bench.judge.scores import CLS, GT
-from wsol_bench.judge.without_truth import UntestedMethod
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
 from wsol_bench.protocol import Protocol, load_protocol
 from wsol_bench.registry import ANNOTATORS
+from wsol_bench.report.mask_result import MaskSelectionResult
 from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.report.untested_result import UntestedSelection
 from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.workflow.annotate import AnnotationRequest, ClassifierRequest, annotate, pseudo_boxes_ready
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
+from wsol_bench.workflow.scored import scores_masks
+from wsol_bench.workflow.select_masks import check_before_training, judge_by_masks
 from wsol_bench.workflow.select_untested import judge_untested
 from wsol_bench.workflow.selection_plan import PlannedRun, SelectionPlan
 from wsol_bench.workflow.selection_tables import Study, audit_of
@@ -40,12 +41,13 @@ class SelectionRequest:
         dataset_spec: the dataset as the user named it.
         trials: the plan whose runs compete.
         sources: selection sources in the user's words: ``cls``, ``gt``, ``noise:25``, ``pseudo=ss``, or a folder
-            of boxes.
+            of boxes; for masks ``maps:cam``.
         protocol: name or file of the protocol.
         replicates: bootstrap replicates behind each interval.
         workers: processes for annotators that work on the CPU.
         classifier: how the classifier of the annotators is trained.
         allow_missing: run no trial; judge what is there, and say in every row what is missing.
+        metric: ``px_ap`` scores masks although there are boxes.
     """
 
     dataset_spec: str
@@ -56,6 +58,7 @@ class SelectionRequest:
     workers: int = 1
     classifier: ClassifierRequest = field(default_factory=ClassifierRequest)
     allow_missing: bool = False
+    metric: str | None = None
 
 
 def select(
@@ -68,11 +71,11 @@ def select(
     figures: bool = True,
     compiled: bool = False,
     screen: Screen,
-) -> SelectionResult | UntestedSelection:
+) -> SelectionResult | MaskSelectionResult | UntestedSelection:
     """Runs missing trials, makes missing pseudo-boxes, judges, and writes rows and figures.
 
-    Returns:
-        What the protocol concludes; where the test images have no manual boxes, what the sources choose.
+    Boxes are judged where the dataset has boxes of test, masks where it has masks only or PxAP is asked for. Where it
+    has neither, the sources choose, and nothing is scored.
 
     Raises:
         UsageError: a source or the protocol is unknown, or a source needs manual boxes that there are not.
@@ -81,15 +84,13 @@ def select(
     """
     protocol = load_protocol(request.protocol)
     sources = _allowed(request.sources, protocol)
-    pseudo_root = workspace.pseudo_boxes(request.dataset_spec)
-    for source in sources:
-        if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
-            parsed = parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
-            if parsed.kind in ("gt", "noise") and not dataset.has_ground_truth("val"):
-                raise UsageError(
-                    f"Expected manual boxes of the validation images for the source '{source}' but {dataset.name} has "
-                    "none; fix: leave it out, and let pseudo-boxes or class labels select."
-                )
+    masks = scores_masks(dataset, request.metric)
+    if masks:
+        check_before_training(
+            dataset, request.dataset_spec, request.trials, sources, workspace, allow_missing=request.allow_missing
+        )
+    else:
+        _check_box_sources(dataset, request, sources, workspace)
     if request.allow_missing:
         outcomes = plan_status(request.trials, workspace)
     else:
@@ -99,25 +100,40 @@ def select(
             workspace,
             device=device,
             on_bad_image=on_bad_image,
+            keep_maps=masks,
             compiled=compiled,
             screen=screen,
         )
-    _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
-    plan = _plan(dataset, request, sources, outcomes, protocol)
+    if not masks:
+        _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
+    plan = _plan(dataset, request, sources, outcomes, protocol, masks)
     counted = sum(len(run.epochs) for run in plan.runs)
     screen.say(f"judging {counted} epochs of {len(plan.runs)} runs of {', '.join(_methods(plan))}")
+    if masks:
+        return judge_by_masks(
+            dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing,
+            skipped=_skipped(outcomes), screen=screen,
+        )  # fmt: skip
     if not dataset.has_ground_truth("test"):
-        untested = judge_untested(
-            dataset,
-            plan,
-            workspace,
-            threads=request.workers,
-            allow_missing=request.allow_missing,
-            skipped=_skipped(outcomes),
-        )
-        _say_dropped(untested.methods, screen)
-        return untested
+        return judge_untested(
+            dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing,
+            skipped=_skipped(outcomes), screen=screen,
+        )  # fmt: skip
     return _judge_boxes(dataset, request, plan, outcomes, workspace, figures, screen)
+
+
+def _check_box_sources(
+    dataset: Dataset, request: SelectionRequest, sources: Sequence[str], workspace: Workspace
+) -> None:
+    pseudo_root = workspace.pseudo_boxes(request.dataset_spec)
+    for source in sources:
+        if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
+            parsed = parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
+            if parsed.kind in ("gt", "noise") and not dataset.has_ground_truth("val"):
+                raise UsageError(
+                    f"Expected manual boxes of the validation images for the source '{source}' but {dataset.name} has "
+                    "none; fix: leave it out, and let pseudo-boxes or class labels select."
+                )
 
 
 def _make_boxes(
@@ -155,7 +171,9 @@ def _judge_boxes(
     screen: Screen,
 ) -> SelectionResult:
     judged = judge_plan(dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing)
-    _say_dropped(judged.judgements, screen)
+    for judgement in judged.judgements:
+        for problem in judgement.dropped:
+            screen.say(f"left out: {problem}")
     result = SelectionResult(
         rows=judged.rows,
         judgements=judged.judgements,
@@ -173,12 +191,6 @@ def _judge_boxes(
     write_json(result.folder / "audit.json", {"rows": [row.as_dict() for row in audited]})
     _write(result, figures)
     return result
-
-
-def _say_dropped(methods: Sequence[Judgement] | Sequence[UntestedMethod], screen: Screen) -> None:
-    for one in methods:
-        for problem in one.dropped:
-            screen.say(f"left out: {problem}")
 
 
 def _allowed(sources: Sequence[str], protocol: Protocol) -> list[str]:
@@ -200,6 +212,7 @@ def _plan(
     sources: Sequence[str],
     outcomes: Sequence[TrialOutcome],
     protocol: Protocol,
+    masks: bool,
 ) -> SelectionPlan:
     runs = tuple(
         PlannedRun(
@@ -217,6 +230,7 @@ def _plan(
         dataset_version=dataset.version,
         protocol=protocol if own_file else request.protocol,
         sources=tuple(sources),
+        scored="masks" if masks else "boxes",
         replicates=request.replicates,
         runs=runs,
     )

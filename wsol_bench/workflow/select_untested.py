@@ -16,6 +16,7 @@ from wsol_bench.datasets.base import Dataset
 from wsol_bench.judge.without_truth import Choice, UntestedMethod, choose_untested, pairs_of_choices, pairs_of_sources
 from wsol_bench.report.untested_result import UntestedSelection, folder_name
 from wsol_bench.workflow.judge_plan import recorded_runs, validation_boxes
+from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.selection_plan import SelectionPlan
 from wsol_bench.workflow.workspace import Workspace
 
@@ -28,6 +29,7 @@ def judge_untested(
     threads: int = 1,
     allow_missing: bool = False,
     skipped: Mapping[str, int],
+    screen: Screen,
 ) -> UntestedSelection:
     """Lets every source choose, compares the choices, and writes tables and boxes.
 
@@ -38,6 +40,7 @@ def judge_untested(
         threads: records that are read at the same time.
         allow_missing: go on with what is whole.
         skipped: unreadable images left out, by split.
+        screen: says what was left out.
 
     Raises:
         RecordError: records are missing or damaged.
@@ -63,6 +66,9 @@ def judge_untested(
             )
             for method, runs in recorded.runs.items()
         ]
+    for one in methods:
+        for problem in one.dropped:
+            screen.say(f"left out: {problem}")
     result = UntestedSelection(
         dataset=dataset.name,
         protocol=protocol,
