@@ -185,8 +185,9 @@ def test_a_plugin_file_registers_once(plugin_file: Callable[[str], Path], monkey
         "from wsol_bench.registry import METRICS\n\n\n@METRICS.register('of_a_file')\nclass OfAFile:\n    pass\n"
     )
     monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
-    load_plugin_file(path)
-    load_plugin_file(path.parent / "." / path.name)
+    module = load_plugin_file(path)
+    assert load_plugin_file(path.parent / "." / path.name) == module
+    assert METRICS.names_of(module) == ["of_a_file"]
     assert METRICS.get("of_a_file").__name__ == "OfAFile"
     assert METRICS.origin("of_a_file") == f"{path}:4"
 

@@ -115,6 +115,10 @@ class Registry(Generic[T]):
         self._scan_entry_points()
         return sorted(self._entries)
 
+    def names_of(self, module: str) -> list[str]:
+        """Returns the names that a module registered, sorted; nothing is loaded."""
+        return [name for name in self.names() if self._entries[name].target.partition(":")[0] == module]
+
     def loadable(self) -> dict[str, T]:
         """Loads everything and returns what could be loaded, by name, sorted; :meth:`broken` then tells the rest."""
         found = {}
@@ -204,10 +208,13 @@ class Registry(Generic[T]):
         return PluginError(self._broken[name])
 
 
-def load_plugin_file(path: Path) -> None:
+def load_plugin_file(path: Path) -> str:
     """Imports a Python file whose registration lines add plug-ins (the ``--plugin`` option).
 
     Loading the same file twice is one import.
+
+    Returns:
+        The name of its module.
 
     Raises:
         PluginError: the file does not exist, is not Python, or fails while it is imported.
@@ -219,7 +226,7 @@ def load_plugin_file(path: Path) -> None:
     resolved = path.resolve()
     name = f"{_PLUGIN}{path.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:8]}"
     if name in sys.modules:
-        return
+        return name
     spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None:
         raise PluginError(f"Expected --plugin to name a Python file (*.py) but got '{path}'.")
@@ -234,6 +241,7 @@ def load_plugin_file(path: Path) -> None:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise PluginError(f"The plug-in file '{path}' failed: {_reason(error)}") from error
+    return name
 
 
 def plugin_files() -> tuple[Path, ...]:

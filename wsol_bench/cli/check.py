@@ -36,9 +36,7 @@ def check(
     path = Path(method)
     names = [method]
     if path.suffix == ".py":
-        known = set(METHODS)
-        load_plugin_file(path)
-        names = sorted(set(METHODS) - known)
+        names = METHODS.names_of(load_plugin_file(path))
         if not names:
             raise PluginError(f"Expected '{path}' to register a method but it registers none; see examples/edge_cam/.")
     with working():
