@@ -13,7 +13,11 @@ from wsol_bench.cli.parsing import pairs
 from wsol_bench.errors import MissingPackageError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wsol_bench.protocol import Protocol
+    from wsol_bench.search.plan import PlanRequest
+    from wsol_bench.workflow.run_study import StudyRequest
 
 TABLE_WIDTH = 120
 """Columns of the result tables where the output is no terminal."""
@@ -40,6 +44,17 @@ def select(
     hparam_seed: options.HparamSeed = 0,
     epochs: options.Epochs = None,
     set_: options.Overrides = None,
+    sampler: options.Sampler = "plan",
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URL",
+            envvar="WSOL_BENCH_STUDY",
+            show_envvar=False,
+            help="Where a search keeps its trials, as in 'sweep'; a plan is judged without.",
+            show_default="(WORKSPACE/studies/DATASET-SAMPLER.journal)",
+        ),
+    ] = None,
     protocol: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="realistic, choe2020, or a YAML file.")
     ] = "realistic",
@@ -68,11 +83,15 @@ def select(
     from (VT validation, TT test, OT Otsu per image). Only BV-VT with pseudo-boxes and BV-OT with class labels use no
     ground truth. Rows and figures are written to WORKSPACE/results/DATASET.
 
+    With --sampler what was searched competes instead of the plan. Its rows are of another protocol (realistic@2+tpe)
+    and lie in WORKSPACE/results/DATASET+SAMPLER; the other commands take the same --sampler.
+
     \b
     Examples:
       wsol-bench select
       wsol-bench select --method cam --configs 8 --val pseudo=ss --val my_boxes/
       wsol-bench select -d tiny-imagenet --root tiny-imagenet-200 --json
+      wsol-bench select --sampler tpe --configs 20
     """
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.protocol import load_protocol
@@ -98,18 +117,20 @@ def select(
 
     refuse_several("select")
     opened = open_dataset(dataset, root=root, metadata=metadata)
+    searched = _searched(sampler, plan, dataset, root, metadata, study)
     with working():
         result = run(
             opened,
             SelectionRequest(
                 dataset_spec=dataset,
-                trials=enumerate_trials(plan, dataset, opened.version),
+                trials=enumerate_trials(plan.recipes if searched else plan, dataset, opened.version),
                 sources=sources,
                 protocol=protocol,
                 replicates=replicates,
                 workers=workers or options.cores(),
                 epochs=epochs,
                 allow_missing=allow_missing,
+                study=searched,
             ),
             Workspace(workspace),
             device=device,
@@ -122,6 +143,23 @@ def select(
         print_json(result.as_dict())
     else:
         print_selection(result, metric, console(TABLE_WIDTH))
+
+
+def _searched(
+    sampler: options.SamplerName,
+    plan: PlanRequest,
+    dataset: str,
+    root: Path | None,
+    metadata: Path | None,
+    study: str | None,
+) -> StudyRequest | None:
+    """The study of the search that competes, if one does: a plan needs none, and no Optuna."""
+    if sampler == "plan":
+        return None
+    from wsol_bench.search.study_setting import SearchSetting
+    from wsol_bench.workflow.run_study import StudyRequest
+
+    return StudyRequest(dataset, root, metadata, study, search=SearchSetting.of(plan, sampler))
 
 
 def _sources(rules: Protocol, val: list[str] | None, reference: bool) -> list[str]:

@@ -27,6 +27,7 @@ def tables(
     dataset: options.Dataset = "critters",
     root: options.Root = None,
     metadata: options.Metadata = None,
+    sampler: options.ChosenBy = "plan",
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write each table as CSV.")] = None,
     figures: Annotated[
@@ -47,10 +48,11 @@ def tables(
     Examples:
       wsol-bench tables
       wsol-bench tables --table 4.2 -d tiny-imagenet --root tiny-imagenet-200
+      wsol-bench tables --sampler tpe --table regret
     """
     from wsol_bench.workflow.selection_tables import figures_of, tables_of
 
-    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing)
+    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing, sampler)
     made = tables_of(study, table)
     if out is not None:
         for one in made:
@@ -69,6 +71,7 @@ def audit(
     dataset: options.Dataset = "critters",
     root: options.Root = None,
     metadata: options.Metadata = None,
+    sampler: options.ChosenBy = "plan",
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     metric: Annotated[
         str, typer.Option(metavar="NAME", help="Show the rows of one metric, or 'all'; all rows are checked.")
@@ -84,15 +87,16 @@ def audit(
     itself realistic although ground truth was read for its training, selection or threshold.
     """
     from wsol_bench.report.study_tables import audit_table
-    from wsol_bench.workflow.selection_tables import audit_of
+    from wsol_bench.workflow.selection_tables import audit_of, marked
 
-    rows = audit_of(options.judged_study(dataset, root, metadata, workspace, threads, allow_missing))
+    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing, sampler)
+    rows = audit_of(study)
     if metric not in ("all", *(row.metric for row in rows)):
         raise unknown_choice("--metric", metric, {"all", *(row.metric for row in rows)})
     shown = [row for row in rows if metric in ("all", row.metric)]
     if json_:
         print_json({"rows": [row.as_dict() for row in shown]})
     else:
-        console(AUDIT_WIDTH).print(audit_table(shown).rendered())
+        console(AUDIT_WIDTH).print(marked(audit_table(shown), study).rendered())
     if any(row.refused for row in rows):
         raise typer.Exit(1)

@@ -110,7 +110,7 @@ def judge_method(
     if (absent or unfinished) and not allow_missing:
         raise RecordError(
             f"Expected all planned runs of '{method}' to be finished but {', '.join([*absent, *unfinished])} are not; "
-            "fix: 'wsol-bench sweep', or --allow-missing to go on with what there is."
+            "fix: the 'wsol-bench sweep' that they belong to, or --allow-missing to go on with what there is."
         )
     with firewall.judging(f"the judge of '{method}'"):
         scorer = Scorer(boxes, protocol, threads)

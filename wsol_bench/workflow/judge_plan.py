@@ -126,7 +126,7 @@ def _recorded(plan: SelectionPlan, workspace: Workspace) -> tuple[dict[str, list
         if not runs[method]:
             raise RecordError(
                 f"Expected records of '{method}' but none of {', '.join(labels)} has any in {workspace.root}; fix: "
-                "'wsol-bench sweep'."
+                f"'wsol-bench sweep {plan.options}'."
             )
     return runs, absent
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from wsol_bench.report.tables import METRIC_TITLES
 from wsol_bench.training.trial_folder import dataset_slug
 from wsol_bench.workflow.report_facts import commands_of, costs_table, provenance_of
 from wsol_bench.workflow.report_gallery import galleries_of, sources_of
-from wsol_bench.workflow.selection_tables import Figure, Study, audit_of, figures_of, tables_of
+from wsol_bench.workflow.selection_tables import Figure, Study, audit_of, figures_of, marked, tables_of
 
 MARKER: Final = "report.json"
 """Names the format in a report's folder, so that only reports are ever replaced."""
@@ -145,8 +145,8 @@ def _content(
         "baselines": ", ".join(f"{name} {accuracy:.1f} %" for name, (accuracy, _) in judged.fixed_boxes.items()),
         "audit_words": _audit_words(claims, confirmed, refused),
         "results": shown(results_table(judged.rows, protocol.metrics)),
-        "tables": [shown(one, intervals=intervals if one.id == "4.2" else None) for one in made],
-        "audit": shown(replace(audit_table([row for row in audited if row.metric == headline.metric]), section=1)),
+        "tables": [shown(one, intervals=intervals if one.id.startswith("4.2") else None) for one in made],
+        "audit": shown(marked(audit_table([row for row in audited if row.metric == headline.metric]), study)),
         "costs": shown(costs_table(study, measured)),
         "figures": [_figure_view(figure, folder) for figure in drawn],
         "sources": sources_of(study),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.sources import parse_source
@@ -15,17 +16,21 @@ from wsol_bench.errors import UsageError
 from wsol_bench.judge.rows import write_csv
 from wsol_bench.judge.scores import CLS, GT
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
-from wsol_bench.protocol import Protocol, load_protocol
+from wsol_bench.protocol import Protocol, Sampler, load_protocol
 from wsol_bench.registry import ANNOTATORS
 from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.workflow.annotate import AnnotationRequest, annotate, pseudo_boxes_ready
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
-from wsol_bench.workflow.selection_plan import PlannedRun, SelectionPlan
+from wsol_bench.workflow.selection_plan import UNPROPOSED, PlannedRun, SelectionPlan, searched_label
 from wsol_bench.workflow.selection_tables import Study, audit_of
 from wsol_bench.workflow.sweep import TrialOutcome, plan_status, run_sweep
 from wsol_bench.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from wsol_bench.search.study_setting import SearchSetting
+    from wsol_bench.workflow.run_study import StudyRequest
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class SelectionRequest:
         workers: processes for annotators that work on the CPU.
         epochs: budget of the annotators' classifier, where it is not the recipe's.
         allow_missing: run no trial; judge what is there, and say in every row what is missing.
+        study: of a search that competes, beginning with ``trials``; None where ``trials`` are all that does.
     """
 
     dataset_spec: str
@@ -52,6 +58,17 @@ class SelectionRequest:
     workers: int = 1
     epochs: int | None = None
     allow_missing: bool = False
+    study: StudyRequest | None = None
+
+    @property
+    def search(self) -> SearchSetting | None:
+        """How configurations are searched; None where they are planned."""
+        return None if self.study is None else self.study.search
+
+    @property
+    def sampler(self) -> Sampler:
+        """What chose the configurations."""
+        return "plan" if self.search is None else self.search.sampler
 
 
 def select(
@@ -78,23 +95,41 @@ def select(
     for source in sources:
         if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
             parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
-    if request.allow_missing:
-        outcomes = plan_status(request.trials, workspace)
-    else:
-        outcomes = run_sweep(
-            dataset,
-            request.trials,
-            workspace,
-            device=device,
-            on_bad_image=on_bad_image,
-            compiled=compiled,
-            screen=screen,
-        )
+    outcomes = _trained(dataset, request, workspace, device, on_bad_image, compiled, screen)
     _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
     plan = _plan(dataset, request, sources, outcomes, protocol)
     counted = sum(len(run.epochs) for run in plan.runs)
     screen.say(f"judging {counted} epochs of {len(plan.runs)} runs of {', '.join(_methods(plan))}")
     return _judge_boxes(dataset, request, plan, outcomes, workspace, figures, screen)
+
+
+def _trained(
+    dataset: Dataset,
+    request: SelectionRequest,
+    workspace: Workspace,
+    device: str,
+    on_bad_image: OnBadImage,
+    compiled: bool,
+    screen: Screen,
+) -> list[TrialOutcome]:
+    """Runs the trials that are missing, unless that is allowed, and says how far each is."""
+    if request.study is not None:
+        # Optuna takes a while to import, and a plan does without.
+        from wsol_bench.workflow.run_search import searched_trials
+
+        wanted = replace(request.study, device=device, on_bad_image=on_bad_image, compiled=compiled)
+        return searched_trials(dataset, request.trials, workspace, wanted, run=not request.allow_missing, screen=screen)
+    if request.allow_missing:
+        return plan_status(request.trials, workspace)
+    return run_sweep(
+        dataset,
+        request.trials,
+        workspace,
+        device=device,
+        on_bad_image=on_bad_image,
+        compiled=compiled,
+        screen=screen,
+    )
 
 
 def _make_boxes(
@@ -136,7 +171,7 @@ def _judge_boxes(
         protocol=judged.protocol,
         sources=judged.sources,
         dataset=dataset.name,
-        folder=workspace.results(request.dataset_spec),
+        folder=plan.results(workspace),
         supervision=judged.supervision,
         skipped=_skipped(outcomes),
     )
@@ -167,16 +202,6 @@ def _plan(
     outcomes: Sequence[TrialOutcome],
     protocol: Protocol,
 ) -> SelectionPlan:
-    runs = tuple(
-        PlannedRun(
-            label=outcome.trial.label,
-            method=outcome.trial.config.method,
-            trial=outcome.trial.config.trial_id,
-            status=outcome.status,
-            epochs=outcome.epochs,
-        )
-        for outcome in outcomes
-    )
     own_file = request.protocol.endswith((".yaml", ".yml"))
     return SelectionPlan(
         dataset=request.dataset_spec,
@@ -184,8 +209,31 @@ def _plan(
         protocol=protocol if own_file else request.protocol,
         sources=tuple(sources),
         replicates=request.replicates,
-        runs=runs,
+        sampler=request.sampler,
+        runs=(*_runs(request, outcomes), *_unproposed(request, outcomes)),
     )
+
+
+def _runs(request: SelectionRequest, outcomes: Sequence[TrialOutcome]) -> Iterator[PlannedRun]:
+    for outcome in outcomes:
+        yield PlannedRun(
+            label=searched_label(outcome.trial.label, request.sampler),
+            method=outcome.trial.config.method,
+            trial=outcome.trial.config.trial_id,
+            status=outcome.status,
+            epochs=outcome.epochs,
+        )
+
+
+def _unproposed(request: SelectionRequest, outcomes: Sequence[TrialOutcome]) -> Iterator[PlannedRun]:
+    """The configurations that a search was to try but has not come to."""
+    if request.search is None:
+        return
+    for method in (recipe.config.method for recipe in request.trials):
+        tried = sum(outcome.trial.config.method == method for outcome in outcomes)
+        for index in range(tried, request.search.configs):
+            label = searched_label(f"{method}/{index}", request.sampler)
+            yield PlannedRun(label=label, method=method, trial=UNPROPOSED, status="missing", epochs=())
 
 
 def _methods(plan: SelectionPlan) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -66,7 +66,23 @@ def tables_of(study: Study, wanted: Sequence[str] | None = None) -> list[Printed
     for name in wanted or ():
         if name not in TABLES:
             raise unknown_choice("--table", name, TABLES)
-    return [TABLES[name](study) for name in wanted or TABLES]
+    return [marked(TABLES[name](study), study) for name in wanted or TABLES]
+
+
+def marked(table: PrintedTable, study: Study) -> PrintedTable:
+    """Returns a table that says where configurations were searched: in its name, its title and below.
+
+    What is made of a plan stays as it is.
+    """
+    sampler = study.plan.sampler
+    if sampler == "plan":
+        return table
+    return replace(
+        table,
+        id=f"{table.id}+{sampler}",
+        title=f"{table.title}, {study.judged.protocol.label}",
+        notes=(*table.notes, f"Configurations were proposed by '{sampler}': they are not those of other methods."),
+    )
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,8 @@ def figures_of(study: Study, folder: Path, suffixes: Sequence[str] = (".png",)) 
     figures: list[Figure] = []
 
     def made(name: str, title: str) -> tuple[Path, ...]:
+        if study.plan.sampler != "plan":
+            name, title = f"{name}+{study.plan.sampler}", f"{title}; {judged.protocol.label}"
         figures.append(Figure(name, title, tuple(folder / f"{name}{suffix}" for suffix in suffixes)))
         return figures[-1].files
 
@@ -219,9 +237,12 @@ def _comparisons(study: Study) -> PrintedTable:
 
 
 def _budget(study: Study) -> PrintedTable:
-    return beyond.budget_table(
+    table = beyond.budget_table(
         [curve for one in study.judged.judgements for curve in budget_curves(one, study.judged.protocol)]
     )
+    if study.plan.sampler == "plan":
+        return table
+    return replace(table, notes=(*table.notes, "n configurations at random of those proposed, not the first n."))
 
 
 def _reuse(study: Study) -> PrintedTable:
