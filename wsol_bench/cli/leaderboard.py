@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 import typer
 
 from wsol_bench.cli import options
-from wsol_bench.cli.output import print_json, print_rows
+from wsol_bench.cli.output import print_json, print_rows, print_unwrapped, table
 from wsol_bench.cli.parsing import HelpfulGroup
 from wsol_bench.errors import UsageError, unknown_choice
 
@@ -59,7 +59,7 @@ def build(
     if json_:
         print_rows([row.as_dict() for row in rows], as_json=True)
     elif out is None:
-        print_rows([{key: getattr(row, key) for key in _COLUMNS} for row in rows], as_json=False)
+        print_unwrapped(table([{key: getattr(row, key) for key in _COLUMNS} for row in rows]))
 
 
 @app.command()
