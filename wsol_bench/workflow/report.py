@@ -144,7 +144,7 @@ def _content(
         "headline": f"{headline.selection}-{headline.threshold}",
         "baselines": ", ".join(f"{name} {accuracy:.1f} %" for name, (accuracy, _) in judged.fixed_boxes.items()),
         "audit_words": _audit_words(claims, confirmed, refused),
-        "results": shown(results_table(judged.rows, protocol.metrics)),
+        "results": shown(marked(results_table(judged.rows, protocol.metrics), study)),
         "tables": [shown(one, intervals=intervals if one.id.startswith("4.2") else None) for one in made],
         "audit": shown(marked(audit_table([row for row in audited if row.metric == headline.metric]), study)),
         "costs": shown(costs_table(study, measured)),
