@@ -157,7 +157,7 @@ def test_the_version(capsys: Output) -> None:
         ("datasets pack -d critters:12", "from 64 to 224"),
         ("sweep --on-bad-image drop", "Invalid value for '--on-bad-image': 'drop' is not one of 'error', 'skip'."),
         ("select --protocol realstic", "Did you mean 'realistic'?"),
-        ("select --metric px_ap", "Expected --metric to be one of (box_acc_mean, max_box_acc, mean_iou, top1_loc)"),
+        ("select --metric px", "Expected --metric to be one of (box_acc_mean, max_box_acc, mean_iou, px_ap, top1_loc)"),
         ("select --protocol choe2020 --metric mean_iou", "Expected --metric to be one of"),
         ("select --replicates 0", "Invalid value for '--replicates': should be greater than or equal to 1."),
         ("select --protocol choe2020 --val pseudo=ss", "'choe2020' allows (gt) but got 'pseudo=ss'"),

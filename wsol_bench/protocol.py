@@ -14,6 +14,8 @@ from wsol_bench.yaml_file import StrictModel, read_yaml
 
 Selection = Literal["BT", "BV"]
 Threshold = Literal["TT", "VT", "OT"]
+TauFrom = Literal["TT", "VT", "OT", "none"]
+"""A threshold policy, or ``none``: PxAP integrates over thresholds, so nothing is chosen."""
 Metric = Literal["max_box_acc", "box_acc_mean", "mean_iou", "top1_loc"]
 SearchSampler = Literal["tpe", "random"]
 """Samplers of Optuna that propose configurations; ``tpe`` learns from earlier trials, ``random`` does not."""
@@ -167,6 +169,11 @@ class SearchedProtocol(Protocol):
     def learns(self) -> bool:
         """Whether the search read the class accuracy of earlier trials on the validation set."""
         return self.sampler != "random"
+
+
+def policy_label(selection: str, tau_from: str) -> str:
+    """Returns ``BV-VT`` and the like; ``BV`` alone where there is no threshold."""
+    return selection if tau_from == "none" else f"{selection}-{tau_from}"
 
 
 def load_protocol(name: str) -> Protocol:

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from wsol_bench.annotations.noisy_masks import erode_mask, erode_mask_by_kernel, mask_error, removal_order
+from wsol_bench.annotations.noisy_masks import (
+    erode_mask,
+    erode_mask_by_kernel,
+    erode_mask_to_levels,
+    mask_error,
+    removal_order,
+)
 from wsol_bench.errors import DataError, UsageError
 
 LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -117,3 +123,10 @@ def test_refuses_what_it_cannot_erode(erode: Callable[[np.ndarray, float], np.nd
         erode(np.ones((2, 3, 1)), 0.5)
     with pytest.raises(DataError, match="two masks of one shape"):
         mask_error(_blob(), _blob()[1:])
+
+
+def test_several_levels_are_those_of_one_by_one() -> None:
+    mask = _blob()
+    together = erode_mask_to_levels(mask, LEVELS)
+    assert all((one == erode_mask(mask, level)).all() for level, one in zip(LEVELS, together, strict=True))
+    assert mask.sum() > together[0].sum()

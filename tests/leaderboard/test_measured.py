@@ -58,6 +58,9 @@ def write(tmp_path: Path) -> Any:
 def test_rows_survive_the_round_trip(write: Any) -> None:
     assert read_rows(write("a.csv", ROW, OTHER)) == [ROW, OTHER]
     assert read_rows(write("b.csv")) == []
+    masks = replace(ROW, metric="px_ap", evaluator="px@1", tau_from="none", tau="", iou_threshold="")
+    assert read_rows(write("c.csv", masks)) == [masks]
+    assert (ROW.policy, masks.policy) == ("BV-VT", "BV")
 
 
 def test_spreadsheets_may_have_touched_the_file(write: Any) -> None:
@@ -107,6 +110,9 @@ def test_the_identity_is_made_of_columns() -> None:
         (",43.2500,", ",143.2500,", "value: Input should be less than or equal to 100"),
         (",40.5000,", ",47.5000,", "ci_low 47.5 is above ci_high 46.0"),
         ("pseudo:ss,True", "gt:val,True", "a row whose choice read 'gt:val' cannot be realistic"),
+        ("BV,VT,max", "BV,none,max", "tau_from none does not go with tau '0.1250'"),
+        ("BV,VT,max_box_acc,0.5,0.1250,", "BV,none,max_box_acc,,,", "none does not go with the metric 'max_box_acc'"),
+        ("BV,VT,max_box_acc,0.5,0.1250,", "BV,OT,px_ap,,,", "OT does not go with the metric 'px_ap'"),
         (",400,", ",400.5,", "Expected n to be a whole number but got '400.5'"),
         (",True,", ",yes,", "Expected realistic to be True or False but got 'yes'"),
         (",400,", ",", "Expected 30 values but got 29; the file is damaged"),

@@ -26,7 +26,17 @@ def _judgement(rng: np.random.Generator, protocol: Protocol, name: str = "cam", 
     test = {epoch: TestScores(50.0, _curves(rng, height=height), _curves(rng, 1, height), 9) for epoch in range(EPOCHS)}
     run = RunScores(f"{name}/0", (0, 1, 2), TAUS, TAUS, rng.uniform(0, 100, EPOCHS), val, {"gt": "gt"}, test)
     decisions = tuple(decide_all([run], ["gt"], protocol))
-    return Judgement(name, (), (run,), decisions, np.zeros((len(decisions), 2)), 9, ("gt",), None, {})
+    return Judgement(
+        method=name,
+        runs=(),
+        decisions=decisions,
+        replicates=np.zeros((len(decisions), 2)),
+        num_images=9,
+        sources=("gt",),
+        box_hashes={},
+        scores=(run,),
+        resampled=None,
+    )
 
 
 @pytest.mark.parametrize(("protocol_name", "policy"), [("realistic", "frozen on"), ("choe2020", "the best on test")])

@@ -15,7 +15,7 @@ from wsol_bench.annotators.card import CARD, read_card
 from wsol_bench.annotators.clip import ClipBoxes
 from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.errors import UsageError
-from wsol_bench.workflow.annotate import AnnotationRequest, annotate, pseudo_boxes_ready
+from wsol_bench.workflow.annotate import AnnotationRequest, ClassifierRequest, annotate, pseudo_boxes_ready
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.workspace import Workspace
 
@@ -35,7 +35,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def _request(name: str, **options: Any) -> AnnotationRequest:
-    return AnnotationRequest(SPEC, name, options=options, epochs=1)
+    return AnnotationRequest(SPEC, name, options=options, classifier=ClassifierRequest(epochs=1))
 
 
 @pytest.mark.parametrize(

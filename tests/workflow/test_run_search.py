@@ -19,6 +19,7 @@ from wsol_bench.errors import DataError, RecordError, UsageError
 from wsol_bench.leaderboard.measured import merge_files, read_rows
 from wsol_bench.protocol import Sampler
 from wsol_bench.registry import load_plugin_file
+from wsol_bench.report.mask_result import MaskSelectionResult
 from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.report.selection_text import print_selection
 from wsol_bench.search.cells import End
@@ -26,8 +27,10 @@ from wsol_bench.search.plan import PlannedTrial, PlanRequest, enumerate_trials
 from wsol_bench.search.study_setting import SearchSetting
 from wsol_bench.search.trial_store import TrialStore
 from wsol_bench.training.trial_folder import TrialFolder
+from wsol_bench.workflow.judge_mask_plan import audit_of_masks, judge_mask_plan
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.leaderboard_check import check_file, export_study
+from wsol_bench.workflow.mask_tables import MaskStudy, tables_of_masks
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.run_study import StudyRequest, TrialsFailedError, run_study
 from wsol_bench.workflow.select import SelectionRequest, select
@@ -68,10 +71,10 @@ def judged(
     figures: bool = False,
     **request: Any,
 ) -> SelectionResult:
-    wanted = SelectionRequest(
-        SPEC, trials or recipes(dataset), ("cls", "gt"), replicates=20, study=study, epochs=1, **request
-    )
-    return select(dataset, wanted, place, device="cpu", figures=figures, screen=SCREEN)
+    wanted = SelectionRequest(SPEC, trials or recipes(dataset), ("cls", "gt"), replicates=20, study=study, **request)
+    result = select(dataset, wanted, place, device="cpu", figures=figures, screen=SCREEN)
+    assert isinstance(result, SelectionResult)
+    return result
 
 
 def store_of(place: Workspace, sampler: Sampler = "tpe") -> TrialStore:
@@ -279,6 +282,25 @@ def test_other_methods_of_the_study_do_not_compete(dataset: Dataset, copy: Works
     assert {(row.method, row.configs) for row in result.rows} == {("cam", 1)}
     both = judged(dataset, copy, study_request(3), recipes(dataset))
     assert {(row.method, row.configs) for row in both.rows} == {(METHOD, 3)}
+
+
+@pytest.mark.slow
+def test_masks_score_what_was_searched(dataset: Dataset, tmp_path: Path) -> None:
+    place = Workspace(tmp_path)
+    request = SelectionRequest(
+        SPEC, recipes(dataset), ("cls", "gt"), replicates=20, metric="px_ap", study=study_request(2)
+    )
+    result = select(dataset, request, place, device="cpu", screen=SCREEN)
+    assert isinstance(result, MaskSelectionResult)
+    assert {(row.protocol, row.metric, row.configs) for row in result.rows} == {(MARK, "px_ap", 2)}
+    assert result.folder == place.results(SPEC, "tpe")
+    plan = read_plan(place, SPEC, "tpe")
+    by_masks = judge_mask_plan(dataset, plan, place)
+    assert by_masks.rows == result.rows
+    assert {row.evidence[0].stage for row in audit_of_masks(plan, by_masks, place)} == {"search"}
+    (table,) = tables_of_masks(MaskStudy(dataset, plan, place, by_masks), ["4.9"])
+    assert (table.id, MARK in table.title) == ("4.9+tpe", True)
+    assert check_file(result.folder / "rows.csv", export_study(place, [SPEC], tmp_path / "out", ["tpe"])) == []
 
 
 def test_errors(dataset: Dataset, copy: Workspace, tmp_path: Path) -> None:

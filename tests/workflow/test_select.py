@@ -22,6 +22,7 @@ from wsol_bench.leaderboard.measured import read_rows
 from wsol_bench.registry import METHODS, load_plugin_file
 from wsol_bench.report.selection_text import print_selection
 from wsol_bench.search.plan import PlanRequest, enumerate_trials
+from wsol_bench.workflow.annotate import ClassifierRequest
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.select import SelectionRequest, select
@@ -31,6 +32,7 @@ from wsol_bench.workflow.workspace import Workspace
 
 SPEC = "critters:size=64,train=40,val=12,test=16"
 SCREEN = Screen(quiet=True)
+QUICK = ClassifierRequest(epochs=1)
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "edge_cam" / "edge_cam.py"
 
 
@@ -53,7 +55,11 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(dataset, trials, workspace):
     request = SelectionRequest(
-        SPEC, trials, ("cls", "gt", "pseudo=ss", "pseudo=rpn", "pseudo=clip"), replicates=50, epochs=1
+        SPEC,
+        trials,
+        ("cls", "gt", "pseudo=ss", "pseudo=rpn", "pseudo=clip"),
+        replicates=50,
+        classifier=QUICK,
     )
     return select(dataset, request, workspace, device="cpu", screen=SCREEN)
 
@@ -110,7 +116,11 @@ def test_a_second_call_repeats_no_work(dataset, trials, workspace, result):
     stamps = {path: path.stat().st_mtime_ns for path in workspace.root.glob("trials/**/*.parquet")}
     boxes = {path: path.stat().st_mtime_ns for path in workspace.root.glob("pseudo_boxes*/**/localization.txt")}
     request = SelectionRequest(
-        SPEC, trials, ("cls", "gt", "pseudo=ss", "pseudo=rpn", "pseudo=clip"), replicates=50, epochs=1
+        SPEC,
+        trials,
+        ("cls", "gt", "pseudo=ss", "pseudo=rpn", "pseudo=clip"),
+        replicates=50,
+        classifier=QUICK,
     )
     again = select(dataset, request, workspace, device="cpu", figures=False, screen=SCREEN)
     assert stamps
@@ -136,7 +146,7 @@ def test_missing_trials_are_an_error_or_told(dataset, trials, workspace, result,
     more = enumerate_trials(PlanRequest(configs=3, epochs=1), SPEC, dataset.version)
     place = Workspace(tmp_path / "copy")
     shutil.copytree(workspace.root, place.root)
-    request = SelectionRequest(SPEC, more, ("cls", "pseudo=ss"), replicates=20, epochs=1, allow_missing=True)
+    request = SelectionRequest(SPEC, more, ("cls", "pseudo=ss"), replicates=20, classifier=QUICK, allow_missing=True)
     judged = select(dataset, request, place, device="cpu", figures=False, screen=SCREEN)
     assert {(row.configs, row.missing) for row in judged.rows} == {(2, "1 of 3 runs")}
     assert len(plan_status(more, place)[2].epochs) == 0
@@ -191,7 +201,7 @@ def test_a_method_from_a_file_is_trained_and_judged(dataset, workspace, result):
         PlanRequest(methods=("edge_cam",), epochs=1, overrides={"backbone": "resnet_tiny"}), SPEC, dataset.version
     )
     judged = select(
-        dataset, SelectionRequest(SPEC, trials, ("cls", "pseudo=ss"), replicates=20, epochs=1), workspace,
+        dataset, SelectionRequest(SPEC, trials, ("cls", "pseudo=ss"), replicates=20, classifier=QUICK), workspace,
         device="cpu", figures=False, screen=SCREEN,
     )  # fmt: skip
     assert {row.method for row in judged.rows} == {"edge_cam"}
@@ -218,7 +228,7 @@ def test_unreadable_images_are_an_error_or_counted(dataset, tmp_path, capsys):
     mine = open_dataset(spec, root=tmp_path / "files")
     small = {"backbone": "resnet_tiny", "weights": "none"}
     trials = enumerate_trials(PlanRequest(epochs=1, overrides=small), spec, mine.version)
-    request = SelectionRequest(spec, trials, ("cls", "gt"), replicates=20, epochs=1)
+    request = SelectionRequest(spec, trials, ("cls", "gt"), replicates=20, classifier=QUICK)
     place = Workspace(tmp_path / "workspace")
     with pytest.raises(DataError, match="web page"):
         select(mine, request, place, device="cpu", figures=False, screen=SCREEN)

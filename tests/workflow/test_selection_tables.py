@@ -15,6 +15,7 @@ from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.errors import UsageError
 from wsol_bench.judge.noise_study import noise_levels
 from wsol_bench.search.plan import PlanRequest, enumerate_trials
+from wsol_bench.workflow.annotate import ClassifierRequest
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.select import SelectionRequest, select
@@ -34,7 +35,7 @@ def workspace(tmp_path_factory):
     trials = enumerate_trials(PlanRequest(methods=("cam", "has"), configs=2, epochs=1), SPEC, dataset.version)
     sources = ("cls", "gt", "pseudo=ss", "noise:10", "noise:40")
     run_sweep(dataset, trials[:2], place, device="cpu", keep_maps=True, screen=Screen(quiet=True))
-    request = SelectionRequest(SPEC, trials, sources, replicates=40, epochs=1)
+    request = SelectionRequest(SPEC, trials, sources, replicates=40, classifier=ClassifierRequest(epochs=1))
     select(dataset, request, place, device="cpu", figures=False, screen=Screen(quiet=True))
     return place
 

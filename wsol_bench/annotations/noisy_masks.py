@@ -9,6 +9,7 @@ A mask that lost a share ``L`` of its foreground and gained nothing has a mask e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -34,11 +35,19 @@ def erode_mask(mask: ArrayLike, level: float) -> NDArray[np.bool_]:
         UsageError: ``level`` is out of range.
         DataError: ``mask`` is not two-dimensional.
     """
+    return erode_mask_to_levels(mask, [level])[0]
+
+
+def erode_mask_to_levels(mask: ArrayLike, levels: Sequence[float]) -> list[NDArray[np.bool_]]:
+    """Erodes one mask to several levels for the price of one; otherwise as :func:`erode_mask`."""
     foreground = _foreground(mask)
     order = removal_order(foreground)
-    eroded = foreground.copy()
-    eroded.reshape(-1)[order[: _num_removed(len(order), level)]] = False
-    return eroded
+    made = []
+    for level in levels:
+        eroded = foreground.copy()
+        eroded.reshape(-1)[order[: _num_removed(len(order), level)]] = False
+        made.append(eroded)
+    return made
 
 
 def erode_mask_by_kernel(mask: ArrayLike, level: float) -> NDArray[np.bool_]:

@@ -33,6 +33,16 @@ def annotate(
         int | None,
         typer.Option(min=1, metavar="N", help="Replaces the recipe's number of epochs of the classifier."),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Fix a hyper-parameter of the classifier, as in --set backbone=resnet18; repeatable. See 'methods "
+            "show cam'.",
+        ),
+    ] = None,
+    precision: options.Precision = "fp32",
     workers: options.Workers = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     device: options.Device = "auto",
@@ -59,14 +69,15 @@ def annotate(
         return
     from wsol_bench.annotators.card import read_card
     from wsol_bench.datasets.open_dataset import open_dataset
-    from wsol_bench.workflow.annotate import AnnotationRequest
+    from wsol_bench.workflow.annotate import AnnotationRequest, ClassifierRequest
     from wsol_bench.workflow.annotate import annotate as run
     from wsol_bench.workflow.annotate_quality import judge_boxes
     from wsol_bench.workflow.progress import Screen
     from wsol_bench.workflow.workspace import Workspace
 
     chosen = {name: scalar(value) for name, value in pairs("--option", option).items()}
-    request = AnnotationRequest(dataset, with_, split, chosen, workers or options.cores(), epochs)
+    classifier = ClassifierRequest(epochs, pairs("--set", set_), precision)
+    request = AnnotationRequest(dataset, with_, split, chosen, workers or options.cores(), classifier)
     place = Workspace(workspace)
     opened = open_dataset(dataset, root=root, metadata=metadata)
     with working():
@@ -110,6 +121,9 @@ def report(
     frame: Annotated[
         int, typer.Option(metavar="PX", help="Side of the square frame in which --boxes are compared.")
     ] = 224,
+    common: Annotated[
+        bool, typer.Option("--common", help="Of --boxes compare only images that --metadata has too.")
+    ] = False,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     json_: options.AsJson = False,
 ) -> None:
@@ -124,7 +138,7 @@ def report(
       wsol-bench annotate report --boxes boxes/val --metadata CUB/val
     """
     if boxes is not None:
-        _report_folders(boxes, metadata, frame, json_)
+        _report_folders(boxes, metadata, frame, common, json_)
         return
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.report.annotation_rows import funnel_rows, quality_row
@@ -146,12 +160,12 @@ def report(
     )
 
 
-def _report_folders(boxes: Path, metadata: Path | None, frame: int, json_: bool) -> None:
+def _report_folders(boxes: Path, metadata: Path | None, frame: int, common: bool, json_: bool) -> None:
     from wsol_bench.workflow.annotate_report import report as run
 
     if metadata is None:
         raise UsageError("Expected --metadata DIR with the manual boxes that --boxes are compared with but got none.")
-    found = run(boxes, metadata, frame=frame)
+    found = run(boxes, metadata, frame=frame, common=common)
     if json_:
         print_json(found)
     else:

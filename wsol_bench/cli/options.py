@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 if TYPE_CHECKING:
-    from wsol_bench.workflow import selection_tables
+    from wsol_bench.workflow import mask_tables, selection_tables
 
 BadImage = Literal["error", "skip"]
 SamplerName = Literal["plan", "tpe", "random"]
@@ -135,10 +135,12 @@ def judged_study(
     threads: int | None,
     allow_missing: bool,
     sampler: SamplerName,
-) -> selection_tables.Study:
-    """Judges the latest selection on a dataset again, for the commands that show it."""
+) -> selection_tables.Study | mask_tables.MaskStudy:
+    """Judges the latest selection on a dataset again, by boxes or by masks, for the commands that show it."""
     from wsol_bench.datasets.open_dataset import open_dataset
+    from wsol_bench.workflow.judge_mask_plan import judge_mask_plan
     from wsol_bench.workflow.judge_plan import judge_plan
+    from wsol_bench.workflow.mask_tables import MaskStudy
     from wsol_bench.workflow.selection_plan import read_plan
     from wsol_bench.workflow.selection_tables import Study as JudgedStudy
     from wsol_bench.workflow.workspace import Workspace
@@ -146,7 +148,11 @@ def judged_study(
     place = Workspace(workspace)
     plan = read_plan(place, dataset, sampler)
     opened = open_dataset(dataset, root=root, metadata=metadata)
-    judged = judge_plan(opened, plan, place, threads=threads or cores(), allow_missing=allow_missing)
+    several = threads or cores()
+    if plan.scored == "masks":
+        by_masks = judge_mask_plan(opened, plan, place, threads=several, allow_missing=allow_missing)
+        return MaskStudy(opened, plan, place, by_masks)
+    judged = judge_plan(opened, plan, place, threads=several, allow_missing=allow_missing)
     return JudgedStudy(opened, plan, place, judged)
 
 

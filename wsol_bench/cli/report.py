@@ -45,10 +45,13 @@ def report(
       wsol-bench report -d tiny-imagenet --root tiny-imagenet-200 --images 16
     """
     _check_packages(figures)
+    from wsol_bench.workflow.mask_tables import MaskStudy, only_boxes
     from wsol_bench.workflow.report import check_out, write_report
 
     check_out(out)
     study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing, sampler)
+    if isinstance(study, MaskStudy):
+        raise only_boxes("the report", study)
     with working():
         measured = _measured(study) if costs else {}
         written = write_report(study, out, images=images, figures=figures, measured=measured)

@@ -42,7 +42,8 @@ def tables(
     Nothing is run: the records are judged again. Numbers name the tables of the protocol chapter (Murtaza, PhD thesis,
     2025); 4.7 stands for 4.7 and 4.8.
     'regret' says what each source's choices cost, 'agreement' whether it orders configurations and methods as manual
-    boxes do, 'comparisons' which methods differ, 'budget' what fewer configurations would have given.
+    boxes do, 'comparisons' which methods differ, 'budget' what fewer configurations would have given. A selection by
+    masks (PxAP) has Table 4.9 only.
 
     \b
     Examples:
@@ -50,16 +51,21 @@ def tables(
       wsol-bench tables --table 4.2 -d tiny-imagenet --root tiny-imagenet-200
       wsol-bench tables --sampler tpe --table regret
     """
-    from wsol_bench.workflow.selection_tables import figures_of, tables_of
+    from wsol_bench.workflow.mask_tables import MaskStudy, only_boxes, tables_of_masks
+    from wsol_bench.workflow.selection_tables import TABLES, figures_of, tables_of
 
     study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing, sampler)
-    made = tables_of(study, table)
+    if isinstance(study, MaskStudy):
+        if figures is not None:
+            raise only_boxes("the figures", study)
+        made = tables_of_masks(study, list(TABLES), table)
+    else:
+        made = tables_of(study, table)
+        for figure in [] if figures is None else figures_of(study, figures):
+            typer.echo(f"drawn: {figure.files[0]}", err=True)
     if out is not None:
         for one in made:
             one.write_csv(out)
-    drawn = [] if figures is None else figures_of(study, figures)
-    for figure in drawn:
-        typer.echo(f"drawn: {figure.files[0]}", err=True)
     if json_:
         print_json({"tables": [one.as_dict() for one in made]})
         return
@@ -74,8 +80,13 @@ def audit(
     sampler: options.ChosenBy = "plan",
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     metric: Annotated[
-        str, typer.Option(metavar="NAME", help="Show the rows of one metric, or 'all'; all rows are checked.")
-    ] = "max_box_acc",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show the rows of one metric, or 'all'; all rows are checked.",
+            show_default="the protocol's headline, px_ap for masks",
+        ),
+    ] = None,
     allow_missing: options.AllowMissing = False,
     threads: options.JudgeThreads = None,
     json_: options.AsJson = False,
@@ -86,17 +97,26 @@ def audit(
     each choice, the provenance of each run and the card of each set of pseudo-boxes. Exits with 1 where a row calls
     itself realistic although ground truth was read for its training, selection or threshold.
     """
+    from wsol_bench.judge.scores import PX_AP
+    from wsol_bench.report.searched import marked
     from wsol_bench.report.study_tables import audit_table
-    from wsol_bench.workflow.selection_tables import audit_of, marked
+    from wsol_bench.workflow.judge_mask_plan import audit_of_masks
+    from wsol_bench.workflow.mask_tables import MaskStudy
+    from wsol_bench.workflow.selection_tables import audit_of
 
     study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing, sampler)
-    rows = audit_of(study)
+    if isinstance(study, MaskStudy):
+        rows = audit_of_masks(study.plan, study.judged, study.workspace)
+        metric = metric or PX_AP
+    else:
+        rows = audit_of(study)
+        metric = metric or study.judged.protocol.headline.metric
     if metric not in ("all", *(row.metric for row in rows)):
         raise unknown_choice("--metric", metric, {"all", *(row.metric for row in rows)})
     shown = [row for row in rows if metric in ("all", row.metric)]
     if json_:
         print_json({"rows": [row.as_dict() for row in shown]})
     else:
-        console(AUDIT_WIDTH).print(marked(audit_table(shown), study).rendered())
+        console(AUDIT_WIDTH).print(marked(audit_table(shown), study.judged.protocol).rendered())
     if any(row.refused for row in rows):
         raise typer.Exit(1)

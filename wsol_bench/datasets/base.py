@@ -53,6 +53,8 @@ class Dataset(ABC):
         root: folder of the files, or None for a generated dataset.
         annotated: whether val and test are expected to have manual boxes or masks. Without any, nothing can be scored,
             but pseudo-boxes still select and methods still draw maps.
+        background_classes: labels of classes whose images show no object by definition, as normal tissue shows no
+            tumour; pseudo-masks of such images are empty.
         notes: what the reader noticed and mended, one sentence each; of one split, ``<split>: `` comes first.
     """
 
@@ -62,6 +64,7 @@ class Dataset(ABC):
     frame: int
     root: Path | None = None
     annotated: bool = True
+    background_classes: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @abstractmethod

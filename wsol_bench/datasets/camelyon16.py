@@ -32,6 +32,7 @@ class Camelyon16(FoldDataset):
 
     name = "camelyon16"
     metadata_name = "CAMELYON512"
+    background_classes = (_CLASSES.index("normal"),)
     layout = "camelyon16/w-512xh-512/{metastatic-patches, normal-patches}/, and split files with --metadata"
     places = (("", ""), ("camelyon16/", ""), ("", "camelyon16/"))
 

@@ -1,9 +1,9 @@
 """The audit: for each row, which annotations were read by whom and when, and whether the row may call itself realistic.
 
 Evidence, none of it a promise: the ledger of the choice itself; the ledger of the training of the chosen run
-(``provenance.json``); the card of the pseudo-boxes that chose; what a search of configurations learnt from. A row is
-``realistic`` only if no ground truth was read for training, selection or threshold, ``unvouched`` where evidence is
-missing, and otherwise ``not realistic``.
+(``provenance.json``); the card of the pseudo-boxes that chose, or the ledger of the training whose maps became
+pseudo-masks; what a search of configurations learnt from. A row is ``realistic`` only if no ground truth was read for
+training, selection or threshold, ``unvouched`` where evidence is missing, and otherwise ``not realistic``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wsol_bench.annotations.firewall import Access
-from wsol_bench.judge.judgement import Judgement
-from wsol_bench.judge.scores import CLS
+from wsol_bench.judge.judgement import Decided
+from wsol_bench.judge.scores import CLS, PX_AP
 from wsol_bench.judge.selection import Decision
 from wsol_bench.protocol import Protocol, SearchedProtocol
 
-Stage = Literal["search", "training", "pseudo-boxes", "choice", "score"]
+Stage = Literal["search", "training", "pseudo-boxes", "pseudo-masks", "choice", "score"]
 Verdict = Literal["realistic", "not realistic", "unvouched"]
 
 
@@ -49,7 +49,7 @@ class Provenance:
 
     Attributes:
         training: annotations read in training, by label of the run; runs without provenance are missing.
-        annotators: what the maker of a source's boxes had seen, by name; sources without a card are missing.
+        annotators: what the maker of a source's boxes or masks had seen, by name; missing where nothing says so.
     """
 
     training: Mapping[str, Sequence[Access]]
@@ -100,7 +100,7 @@ class AuditedRow:
         }
 
 
-def audit(judgement: Judgement, provenance: Provenance, protocol: Protocol) -> list[AuditedRow]:
+def audit(judgement: Decided, provenance: Provenance, protocol: Protocol) -> list[AuditedRow]:
     """Audits every cell of a judgement."""
     seeds: dict[str, int] = {}
     for run in judgement.runs:
@@ -110,7 +110,7 @@ def audit(judgement: Judgement, provenance: Provenance, protocol: Protocol) -> l
 
 
 def _audited(
-    judgement: Judgement,
+    judgement: Decided,
     decision: Decision,
     provenance: Provenance,
     protocol: Protocol,
@@ -134,9 +134,10 @@ def _audited(
             against.append(f"training read {access.key}")
     if any(access.source.startswith("pseudo:") for access in decision.accesses):
         seen = provenance.annotators.get(decision.source, "unknown")
-        evidence.append(Evidence("pseudo-boxes", seen, "", f"the maker of '{decision.source}'", "", 1))
+        stage: Stage = "pseudo-masks" if decision.metric == PX_AP else "pseudo-boxes"
+        evidence.append(Evidence(stage, seen, "", f"the maker of '{decision.source}'", "", 1))
         if seen == "unknown":
-            unknown.append(f"the boxes '{decision.source}' have no card that says what their maker had seen")
+            unknown.append(f"nothing says what the maker of the {stage} '{decision.source}' had seen")
     for access in decision.accesses:
         evidence.append(_evidence("choice", access))
         if _is_ground_truth(access):

@@ -14,28 +14,26 @@ from wsol_bench.errors import RecordError
 from wsol_bench.judge.confidence import ReplicateValues
 from wsol_bench.judge.fingerprints import boxes_hash, record_hash, study_hash
 from wsol_bench.judge.rows import ResultRow
-from wsol_bench.judge.scores import CLS, RunScores
+from wsol_bench.judge.scores import CLS, GT, PX_AP, RunScores
 from wsol_bench.judge.scoring import RecordedRun, Scorer, ScoringBoxes, UnreadableTestError, summary_of
 from wsol_bench.judge.selection import Decision, chosen_epoch, decide_all
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES, Interval, percentile_interval
-from wsol_bench.metrics.evaluator import BOX_EVALUATOR
+from wsol_bench.metrics.evaluator import BOX_EVALUATOR, PX_EVALUATOR
 from wsol_bench.protocol import Protocol
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What the judge found for one method on one dataset.
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What was decided for one method on one dataset, whether boxes or masks were scored.
 
     Attributes:
         method: registered name.
         runs: the recorded runs that competed, in the order of the plan.
-        scores: their scores, in the same order.
         decisions: every cell that the protocol asks for.
         replicates: value of each decision in every bootstrap replicate, ``[len(decisions), R]``.
         num_images: test images.
         sources: what selected, in order.
-        resampled: makes replicate values of other choices over the same images.
-        box_hashes: hash of the boxes by source; ``test`` for the manual test boxes.
+        box_hashes: hash of the boxes or masks by source; ``test`` for the manual ones of the test images.
         absent: planned runs that have no usable record.
         unfinished: runs that competed before their training had ended.
         dropped: what was wrong with the epochs that were left out.
@@ -43,12 +41,10 @@ class Judgement:
 
     method: str
     runs: tuple[RecordedRun, ...]
-    scores: tuple[RunScores, ...]
     decisions: tuple[Decision, ...]
     replicates: NDArray[np.float64]
     num_images: int
     sources: tuple[str, ...]
-    resampled: ReplicateValues
     box_hashes: Mapping[str, str]
     absent: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
@@ -68,12 +64,32 @@ class Judgement:
     @property
     def missing(self) -> str:
         """What was left out, in a few words; empty where everything is whole."""
-        counts = (
-            (len(self.absent), f"{len(self.absent)} of {len(self.absent) + len(self.runs)} runs"),
-            (len(self.unfinished), f"the rest of {len(self.unfinished)} runs"),
-            (len(self.dropped), f"{len(self.dropped)} epochs"),
-        )
-        return "; ".join(text for count, text in counts if count)
+        return missing_text(self.absent, self.runs, self.unfinished, self.dropped)
+
+
+def missing_text(
+    absent: Sequence[str], usable: Sequence[RecordedRun], unfinished: Sequence[str], dropped: Sequence[str]
+) -> str:
+    """Says in a few words which runs and epochs were left out; empty where everything is whole."""
+    counts = (
+        (len(absent), f"{len(absent)} of {len(absent) + len(usable)} runs"),
+        (len(unfinished), f"the rest of {len(unfinished)} runs"),
+        (len(dropped), f"{len(dropped)} epochs"),
+    )
+    return "; ".join(text for count, text in counts if count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement(Decided):
+    """What the judge of boxes found for one method on one dataset.
+
+    Attributes:
+        scores: scores of the runs, in their order.
+        resampled: makes replicate values of other choices over the same images.
+    """
+
+    scores: tuple[RunScores, ...]
+    resampled: ReplicateValues
 
 
 def judge_method(
@@ -107,11 +123,8 @@ def judge_method(
         RecordError: records are missing or damaged; all of them are named.
         UsageError: there is nothing to select from.
     """
-    if (absent or unfinished) and not allow_missing:
-        raise RecordError(
-            f"Expected all planned runs of '{method}' to be finished but {', '.join([*absent, *unfinished])} are not; "
-            "fix: the 'wsol-bench sweep' that they belong to, or --allow-missing to go on with what there is."
-        )
+    if not allow_missing:
+        refuse_unfinished(method, [*absent, *unfinished])
     with firewall.judging(f"the judge of '{method}'"):
         scorer = Scorer(boxes, protocol, threads)
         dropped: list[str] = []
@@ -156,7 +169,20 @@ def judge_method(
     )
 
 
-def rows_of(judgement: Judgement, protocol: Protocol, dataset: str, dataset_version: str) -> list[ResultRow]:
+def refuse_unfinished(method: str, labels: Sequence[str]) -> None:
+    """Refuses to judge a method of which some planned runs are missing or have not ended.
+
+    Raises:
+        RecordError: there are such runs.
+    """
+    if labels:
+        raise RecordError(
+            f"Expected all planned runs of '{method}' to be finished but {', '.join(labels)} are not; fix: "
+            "the 'wsol-bench sweep' that they belong to, or --allow-missing to go on with what there is."
+        )
+
+
+def rows_of(judgement: Decided, protocol: Protocol, dataset: str, dataset_version: str) -> list[ResultRow]:
     """Turns decisions into result rows."""
     rows = []
     study = study_hash(protocol, dataset, dataset_version, judgement.runs)
@@ -177,7 +203,7 @@ def rows_of(judgement: Judgement, protocol: Protocol, dataset: str, dataset_vers
                 epoch=decision.epoch,
                 split="test",
                 protocol=protocol.label,
-                evaluator=BOX_EVALUATOR,
+                evaluator=PX_EVALUATOR if decision.metric == PX_AP else BOX_EVALUATOR,
                 val_boxes=decision.source,
                 selection=decision.selection,
                 tau_from=decision.threshold,
@@ -209,9 +235,9 @@ class Overstatement:
     """How much ground truth flatters a method.
 
     Attributes:
-        source: the pseudo-boxes of the realistic number.
-        realistic: BV-VT with that source.
-        usual: BT-TT with ground-truth boxes, the common practice.
+        source: what chose the realistic number.
+        realistic: BV-VT with that source; BV for masks.
+        usual: BT-TT with ground-truth boxes, the common practice; BT for masks.
         difference: ``usual - realistic`` in points.
         interval: its 95 % interval, paired over the same images.
     """
@@ -229,10 +255,21 @@ def overstatement(judgement: Judgement, source: str, protocol: Protocol) -> Over
     Returns:
         None where either is missing, and for sources that are ground truth or made from it, or need no boxes.
     """
-    metric = protocol.headline.metric
-    realistic = judgement.find(source, f"{protocol.headline.selection}-{protocol.headline.threshold}", metric)
-    usual = judgement.find("gt", "BT-TT", metric)
-    if source == CLS or realistic is None or usual is None or not realistic[0].realistic:
+    if source == CLS:
+        return None
+    headline = protocol.headline
+    return gap_between(judgement, source, f"{headline.selection}-{headline.threshold}", "BT-TT", headline.metric)
+
+
+def gap_between(judgement: Decided, source: str, policy: str, usual_policy: str, metric: str) -> Overstatement | None:
+    """Compares what ground truth gives under one policy with what ``source`` gives under another.
+
+    Returns:
+        None where either is missing, or ground truth had a say in what should be realistic.
+    """
+    realistic = judgement.find(source, policy, metric)
+    usual = judgement.find(GT, usual_policy, metric)
+    if realistic is None or usual is None or not realistic[0].realistic:
         return None
     return Overstatement(
         source=source,
@@ -262,7 +299,7 @@ def _configuration(run: RecordedRun) -> str:
 
 
 def _iou_levels(decision: Decision, protocol: Protocol) -> str:
-    if decision.metric == "mean_iou":
+    if decision.metric in ("mean_iou", PX_AP):
         return ""
     if decision.metric == "box_acc_mean":
         return "+".join(f"{level:g}" for level in protocol.iou_thresholds)

@@ -1,238 +1,205 @@
-"""Selection by masks: PxAP when validation masks are exact, eroded, or made from maps (thesis, Table 4.9).
+"""Selection by masks: PxAP when class labels, exact, eroded or pseudo-masks choose (thesis, section 4.6.6, Table 4.9).
 
 PxAP integrates over thresholds, so there is no threshold to choose: only the epoch, by validation PxAP against the
-source, and the configuration, by the same number (BV) or by the test PxAP that is reported (BT). Records must hold
-maps.
+source, and the configuration, by the same number (BV) or by the test PxAP that is reported (BT). Class labels choose by
+classification, as for boxes. Records must hold maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsol_bench.annotations import firewall
-from wsol_bench.annotations.masks import FOREGROUND, MaskSet
-from wsol_bench.annotations.noisy_masks import erode_mask, mask_error
-from wsol_bench.errors import RecordError, UsageError
-from wsol_bench.judge.scoring import RecordedRun
-from wsol_bench.judge.selection import first_best, reads_ground_truth
-from wsol_bench.maps.normalise import quantise, score_maps
-from wsol_bench.maps.otsu import EMPTY, otsu_cuts
-from wsol_bench.maps.thresholds import tau_grid
-from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES, Interval
-from wsol_bench.metrics.px_ap import PixelAveragePrecision, PxApResult
+from wsol_bench.errors import RecordError
+from wsol_bench.judge.frame_masks import MapsOrigin
+from wsol_bench.judge.judgement import Decided, refuse_unfinished
+from wsol_bench.judge.mask_scoring import MaskScorer, MaskScores, ScoringMasks
+from wsol_bench.judge.scores import CLS, GT, PX_AP
+from wsol_bench.judge.scoring import RecordedRun, UnreadableTestError, summary_of
+from wsol_bench.judge.selection import Decision, condensed, first_best
+from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
 from wsol_bench.protocol import Protocol, Selection
-from wsol_bench.records.run_record import RunRecord, read_record
-
-EROSION_LEVELS = (5, 10, 20, 30, 40, 50, 60, 70, 80, 90)
-"""Percent of the foreground that Table 4.9 removes."""
-
-_STEP = 0.001
-_CHUNK = 64
 
 
-@dataclass(frozen=True, eq=False)
-class FrameMasks:
-    """Masks of N images in the frame, drawn.
+@dataclass(frozen=True, kw_only=True)
+class MaskJudgement(Decided):
+    """What the judge of masks found for one method on one dataset.
 
     Attributes:
-        ids: N image ids.
-        masks: ``[N, H, W]`` uint8: 1 object, 0 background, 255 ignore.
-        key: what the ledger calls them: ``gt``, ``gt:erode:10``, ``pseudo:maps:cam``.
+        scores: scores of the runs, in their order.
     """
 
-    ids: tuple[str, ...]
-    masks: NDArray[np.uint8]
-    key: str
-
-    @classmethod
-    def drawn(cls, masks: MaskSet, frame: int, key: str) -> FrameMasks:
-        """Draws the masks of a dataset at the side of its frame."""
-        drawn = [masks.draw(index, frame, frame) for index in range(len(masks))]
-        return cls(masks.ids, np.stack(drawn), key)
-
-    def of(self, ids: Sequence[str]) -> NDArray[np.uint8]:
-        """Returns the masks of some images, in their order.
-
-        Raises:
-            UsageError: an image has none.
-        """
-        if tuple(ids) == self.ids:
-            return self.masks
-        places = {image_id: place for place, image_id in enumerate(self.ids)}
-        missing = [image_id for image_id in ids if image_id not in places]
-        if missing:
-            raise UsageError(f"Expected a mask for each image but {len(missing)} have none, first '{missing[0]}'.")
-        return self.masks[[places[image_id] for image_id in ids]]
+    scores: tuple[MaskScores, ...]
 
 
-@dataclass(frozen=True)
-class MaskChoice:
-    """One cell of Table 4.9.
-
-    Attributes:
-        source: name of the validation masks.
-        selection: how the configuration was picked.
-        run: label of the chosen run.
-        epoch: its chosen epoch.
-        px_ap: test PxAP in percent.
-        interval: its 95 % interval over test images.
-        mask_error: ``100 (1 - AUC)`` of the validation masks against the exact ones; NaN without exact ones.
-        n: test images.
-        supervision: annotations that the choice read, from the ledger.
-    """
-
-    source: str
-    selection: Selection
-    run: str
-    epoch: int
-    px_ap: float
-    interval: Interval
-    mask_error: float
-    n: int
-    supervision: str
-
-    @property
-    def realistic(self) -> bool:
-        """Whether no ground truth had a say in the choice."""
-        return not reads_ground_truth(self.supervision)
-
-
-def eroded(exact: FrameMasks, percent: float) -> FrameMasks:
-    """Returns masks that lost a share of their foreground; ignored pixels stay ignored."""
-    masks = exact.masks.copy()
-    for place, mask in enumerate(exact.masks):
-        kept = erode_mask(mask == FOREGROUND, percent / 100)
-        masks[place][(mask == FOREGROUND) & ~kept] = 0
-    return FrameMasks(exact.ids, masks, f"{exact.key}:erode:{percent:g}")
-
-
-def masks_of_maps(record: RunRecord, name: str) -> FrameMasks:
-    """Returns pseudo-masks: the maps of a record, each above its own Otsu threshold.
-
-    Args:
-        record: with maps.
-        name: what to call them.
-
-    Raises:
-        UsageError: the record holds no maps.
-    """
-    masks = np.empty((len(record), record.frame, record.frame), dtype=np.uint8)
-    for start in range(0, len(record), _CHUNK):
-        levels = quantise(_maps(record, slice(start, start + _CHUNK)))
-        cuts = otsu_cuts(levels)
-        masks[start : start + _CHUNK] = (levels > cuts[:, None, None]) & (cuts != EMPTY)[:, None, None]
-    return FrameMasks(record.ids, masks, f"pseudo:maps:{name}")
-
-
-def select_by_masks(
+def judge_masks(
+    method: str,
     runs: Sequence[RecordedRun],
-    val: Mapping[str, FrameMasks],
-    test: FrameMasks,
+    masks: ScoringMasks,
+    sources: Sequence[str],
     protocol: Protocol,
     *,
-    exact: FrameMasks | None = None,
     replicates: int = DEFAULT_REPLICATES,
-) -> list[MaskChoice]:
-    """Lets every set of validation masks select, and reports test PxAP against the exact masks.
+    threads: int = 1,
+    absent: Sequence[str] = (),
+    unfinished: Sequence[str] = (),
+    allow_missing: bool = False,
+) -> MaskJudgement:
+    """Lets every source select among the runs of a method, and reports test PxAP against the exact masks.
+
+    Args:
+        method: registered name.
+        runs: recorded runs with maps.
+        masks: what to score against.
+        sources: selection sources, ``cls`` and names of ``masks.val``.
+        protocol: selections, eligible epochs, and how class labels pick; its thresholds and metrics play no part.
+        replicates: bootstrap replicates behind each interval.
+        threads: records that are read and scored at the same time.
+        absent: labels of planned runs without records; an error unless ``allow_missing``.
+        unfinished: labels of runs that have not ended; likewise.
+        allow_missing: go on with what is whole; every row then says what is missing.
+
+    Raises:
+        RecordError: there is no run, or records are missing, damaged or without maps; all of them are named.
+        UsageError: an image has no mask.
+        DataError: a set of masks holds no object.
+    """
+    if not allow_missing:
+        refuse_unfinished(method, [*absent, *unfinished])
+    with firewall.judging(f"the judge of masks of '{method}'"):
+        scorer = MaskScorer(masks, threads)
+        dropped: list[str] = []
+        scored = scorer.score(runs, dropped if allow_missing else None)
+        while True:
+            competing = [one for one in scored if one is not None]
+            if not competing:
+                why = f": {summary_of(dropped)}" if dropped else "."
+                raise RecordError(f"Expected a usable record of '{method}' to select from but there is none{why}")
+            try:
+                decisions = _Judge(competing, masks, scorer, protocol).decide_all(sources)
+                break
+            except UnreadableTestError as error:
+                if not allow_missing:
+                    raise
+                # As if the run had never finished that epoch: everything is decided anew.
+                dropped.append(str(error))
+                place = next(k for k, run in enumerate(runs) if run.folder == error.run.folder)
+                kept = scored[place]
+                scored[place] = None if kept is None else kept.without(error.epoch)
+        results = [scorer.test(competing[one.run].run, one.epoch, replicates).px_ap for one in decisions]
+    return MaskJudgement(
+        method=method,
+        runs=tuple(one.run for one in competing),
+        scores=tuple(competing),
+        decisions=tuple(decisions),
+        replicates=np.stack([np.asarray(result.replicates) for result in results]),
+        num_images=results[0].n,
+        sources=tuple(sources),
+        box_hashes={name: one.digest for name, one in masks.val.items()} | {"test": masks.test.digest},
+        absent=(*absent, *(run.label for run, one in zip(runs, scored, strict=True) if one is None)),
+        unfinished=tuple(unfinished),
+        dropped=tuple(dropped),
+    )
+
+
+def chosen_by_labels(runs: Sequence[RecordedRun], protocol: Protocol, *, allow_missing: bool = False) -> MapsOrigin:
+    """Returns the run and epoch that class labels choose on the validation split: whose maps may become pseudo-masks.
 
     Args:
         runs: recorded runs of one method.
-        val: validation masks by source.
-        test: exact masks of the test images.
-        protocol: selections and eligible epochs.
-        exact: exact validation masks, for the mask error.
-        replicates: bootstrap replicates behind each interval.
+        protocol: which epochs are eligible.
+        allow_missing: leave out epochs whose records cannot be read.
 
     Raises:
-        UsageError: a record holds no maps, or an image has no mask.
-        RecordError: there is no run, or a record is missing or damaged.
+        RecordError: a record is missing or damaged, or there is none.
     """
-    if not runs:
-        raise RecordError("Expected at least one recorded run to select from but got none.")
-    with firewall.judging("the judge of masks"):
-        scores = [_validation_scores(run, val) for run in runs]
-        results: dict[tuple[int, int], PxApResult] = {}
-
-        def tested(run: int, epoch: int) -> PxApResult:
-            firewall.read("gt", "test")
-            if (run, epoch) not in results:
-                record = _record(runs[run], "test", epoch)
-                results[run, epoch] = _px_ap(record, {"test": test}, replicates)["test"]
-            return results[run, epoch]
-
-        choices = []
-        for source, masks in val.items():
-            error = float("nan") if exact is None else _mask_error(exact, masks)
-            for selection in protocol.selections:
-                with firewall.ledger() as book:
-                    firewall.read(masks.key, "val")
-                    places = [
-                        first_best(one[source], run.epochs, protocol) for run, one in zip(runs, scores, strict=True)
-                    ]
-                    epochs = [run.epochs[place] for run, place in zip(runs, places, strict=True)]
-                    if selection == "BV":
-                        keys = [float(one[source][place]) for one, place in zip(scores, places, strict=True)]
-                    else:
-                        keys = [tested(index, epoch).px_ap for index, epoch in enumerate(epochs)]
-                    chosen = int(np.argmax(keys))
-                result = tested(chosen, epochs[chosen])
-                choices.append(
-                    MaskChoice(
-                        source=source,
-                        selection=selection,
-                        run=runs[chosen].label,
-                        epoch=epochs[chosen],
-                        px_ap=result.px_ap,
-                        interval=result.interval(),
-                        mask_error=error,
-                        n=result.n,
-                        supervision=book.supervision(),
-                    )
-                )
-    return choices
+    best: tuple[float, MapsOrigin] | None = None
+    for run in runs:
+        epochs, top1 = [], []
+        for epoch in run.epochs:
+            try:
+                hits = run.record("val", epoch).top1_hits
+            except RecordError:
+                if allow_missing:
+                    continue
+                raise
+            epochs.append(epoch)
+            top1.append(float(np.mean(hits)))
+        if epochs:
+            place = first_best(np.asarray(top1), epochs, protocol)
+            if best is None or top1[place] > best[0]:
+                best = top1[place], MapsOrigin(run, epochs[place])
+    if best is None:
+        raise RecordError("Expected at least one recorded epoch to take maps from but there is none.")
+    return best[1]
 
 
-def _validation_scores(run: RecordedRun, val: Mapping[str, FrameMasks]) -> dict[str, NDArray[np.float64]]:
-    """PxAP of every epoch on the validation split, by source."""
-    scores: dict[str, list[float]] = {source: [] for source in val}
-    for epoch in run.epochs:
-        for source, result in _px_ap(_record(run, "val", epoch), val, 0).items():
-            scores[source].append(result.px_ap)
-    return {source: np.asarray(values) for source, values in scores.items()}
+@dataclass(frozen=True)
+class _Judge:
+    runs: Sequence[MaskScores]
+    masks: ScoringMasks
+    scorer: MaskScorer
+    protocol: Protocol
 
+    def decide_all(self, sources: Sequence[str]) -> list[Decision]:
+        if "BT" in self.protocol.selections:
+            epochs = {source: self._epochs(source) for source in sources}
+            self.scorer.read_ahead(
+                (one.run, epoch) for numbers in epochs.values() for one, epoch in zip(self.runs, numbers, strict=True)
+            )
+        return [self._decide(source, selection) for source in sources for selection in self.protocol.selections]
 
-def _px_ap(record: RunRecord, sources: Mapping[str, FrameMasks], replicates: int) -> dict[str, PxApResult]:
-    meters = {source: PixelAveragePrecision(tau_grid(_STEP), replicates=replicates) for source in sources}
-    masks = {source: one.of(record.ids) for source, one in sources.items()}
-    for start in range(0, len(record), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        maps = _maps(record, part)
-        for source, meter in meters.items():
-            meter.update(maps, masks[source][part], ids=record.ids[part])
-    return {source: meter.compute() for source, meter in meters.items()}
+    def _decide(self, source: str, selection: Selection) -> Decision:
+        with firewall.ledger() as book:
+            if source != CLS:
+                firewall.read(self.masks.val[source].key, "val")
+            epochs = self._epochs(source)
+            if selection == "BV":
+                keys = [self._validation(one, source)[self._place(one, source)] for one in self.runs]
+            elif source == CLS and self.protocol.cls_bt_key == "top1":
+                firewall.read("labels", "test")
+                keys = [self.scorer.test(one.run, epoch).top1 for one, epoch in zip(self.runs, epochs, strict=True)]
+            else:
+                firewall.read(GT, "test")
+                keys = [
+                    self.scorer.test(one.run, epoch).px_ap.px_ap for one, epoch in zip(self.runs, epochs, strict=True)
+                ]
+            chosen = int(np.argmax(keys))
+        run, epoch = self.runs[chosen].run, epochs[chosen]
+        value = self.scorer.test(run, epoch).px_ap.px_ap
+        return Decision(
+            source=source,
+            selection=selection,
+            threshold="none",
+            metric=PX_AP,
+            run=chosen,
+            epoch=epoch,
+            taus=(),
+            value=value,
+            supervision=book.supervision(),
+            note=self._note(source),
+            parts=(value,),
+            accesses=condensed(book.accesses),
+        )
 
+    def _epochs(self, source: str) -> list[int]:
+        """The epoch that a source picks in each run, by number."""
+        return [one.run.epochs[self._place(one, source)] for one in self.runs]
 
-def _record(run: RecordedRun, split: str, epoch: int) -> RunRecord:
-    record = read_record(run.path(split, epoch), with_maps=True)
-    _maps(record, slice(0, 0))
-    return record
+    def _place(self, scores: MaskScores, source: str) -> int:
+        return first_best(self._validation(scores, source), scores.run.epochs, self.protocol)
 
+    def _validation(self, scores: MaskScores, source: str) -> np.typing.NDArray[np.float64]:
+        return scores.val_top1 if source == CLS else scores.val[source]
 
-def _maps(record: RunRecord, part: slice) -> NDArray[np.float64]:
-    if record.maps is None:
-        raise UsageError("Expected records with maps but these have none; fix: 'wsol-bench sweep --keep-maps'.")
-    maps = record.maps[part].astype(np.float64)
-    return score_maps(maps, record.frame) if len(maps) else maps
-
-
-def _mask_error(exact: FrameMasks, masks: FrameMasks) -> float:
-    """Mean over the images whose exact mask has both kinds of pixels; ignored pixels count as background."""
-    errors = [
-        mask_error(one == FOREGROUND, other == FOREGROUND)
-        for one, other in zip(exact.of(masks.ids), masks.masks, strict=True)
-    ]
-    return float(np.nanmean(errors)) if not np.all(np.isnan(errors)) else float("nan")
+    def _note(self, source: str) -> str:
+        if source == CLS:
+            frozen = all(len(one.val_top1) > 1 and np.ptp(one.val_top1) == 0 for one in self.runs)
+            return "undefined: classification does not change over the epochs" if frozen else ""
+        origin = self.masks.val[source].origin
+        if origin is not None and any(one.run.folder == origin.run.folder for one in self.runs):
+            return f"made of this method's own maps ({origin.run.label}, epoch {origin.epoch}), which they favour"
+        return ""

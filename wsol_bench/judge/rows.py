@@ -13,8 +13,9 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from wsol_bench.atomic import write_text
+from wsol_bench.judge.scores import PX_AP
 from wsol_bench.judge.selection import reads_ground_truth
-from wsol_bench.protocol import Selection, Threshold
+from wsol_bench.protocol import Selection, TauFrom, policy_label
 
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -34,14 +35,14 @@ class ResultRow:
         epoch: chosen epoch.
         split: where ``value`` was measured.
         protocol: id and version.
-        evaluator: id and version of the box evaluator.
-        val_boxes: what selected on the validation set: ``cls``, ``gt`` or a pseudo-box set.
+        evaluator: id and version of the evaluator, of boxes or of masks.
+        val_boxes: what selected on the validation set: ``cls``, ``gt``, a pseudo-box set, or masks (``maps:cam``).
         selection: ``BT`` or ``BV``.
-        tau_from: ``TT``, ``VT`` or ``OT``.
-        metric: ``max_box_acc``, ``box_acc_mean``, ``mean_iou``, ``top1_loc``, or ``box_acc_30`` and the like, the parts
-            of ``box_acc_mean`` at one IoU level in percent.
-        iou_threshold: the IoU level, several joined by ``+``, empty for ``mean_iou``.
-        tau: threshold per IoU level, joined by ``+``; empty for Otsu.
+        tau_from: ``TT``, ``VT``, ``OT``, or ``none`` for PxAP, which needs no threshold.
+        metric: ``max_box_acc``, ``box_acc_mean``, ``mean_iou``, ``top1_loc``, ``px_ap``, or ``box_acc_30`` and the
+            like, the parts of ``box_acc_mean`` at one IoU level in percent.
+        iou_threshold: the IoU level, several joined by ``+``, empty for ``mean_iou`` and ``px_ap``.
+        tau: threshold per IoU level, joined by ``+``; empty for Otsu and ``px_ap``.
         value: percent.
         ci_low: lower bound of the 95 % bootstrap interval.
         ci_high: upper bound.
@@ -53,8 +54,8 @@ class ResultRow:
         missing: planned runs and recorded epochs that were left out, or empty.
         study: hash of the protocol and of all runs that competed.
         record_hash: hash of the test record that was scored.
-        val_boxes_hash: hash of the boxes that selected, empty for ``cls``.
-        test_boxes_hash: hash of the manual test boxes.
+        val_boxes_hash: hash of the boxes or masks that selected, empty for ``cls``.
+        test_boxes_hash: hash of the manual test boxes, or of the masks.
         note: a remark, or empty.
         code_version: version of wsol-bench.
 
@@ -73,7 +74,7 @@ class ResultRow:
     evaluator: Text
     val_boxes: Text
     selection: Selection
-    tau_from: Threshold
+    tau_from: TauFrom
     metric: Text
     iou_threshold: str
     tau: str
@@ -99,14 +100,16 @@ class ResultRow:
             raise ValueError(f"ci_low {self.ci_low} is above ci_high {self.ci_high}")
         if self.realistic and reads_ground_truth(self.supervision):
             raise ValueError(f"a row whose choice read '{self.supervision}' cannot be realistic")
-        if (self.tau_from == "OT") != (self.tau == ""):
+        if (self.tau_from in ("OT", "none")) != (self.tau == ""):
             raise ValueError(f"tau_from {self.tau_from} does not go with tau '{self.tau}'")
+        if (self.tau_from == "none") != (self.metric == PX_AP):
+            raise ValueError(f"tau_from {self.tau_from} does not go with the metric '{self.metric}'")
         return self
 
     @property
     def policy(self) -> str:
-        """``BV-VT`` and the like."""
-        return f"{self.selection}-{self.tau_from}"
+        """``BV-VT`` and the like; ``BV`` where there is no threshold."""
+        return policy_label(self.selection, self.tau_from)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the row as plain values."""

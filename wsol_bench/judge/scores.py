@@ -13,6 +13,8 @@ from wsol_bench.errors import UsageError
 
 GT = "gt"
 CLS = "cls"
+PX_AP = "px_ap"
+"""The metric of masks, which has no threshold."""
 
 
 @dataclass(frozen=True)

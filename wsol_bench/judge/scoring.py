@@ -191,7 +191,7 @@ class Scorer:
     def _check_images(self, scored: Sequence[tuple[RecordedRun, RunScores]]) -> None:
         for run, scores in scored[1:]:
             if scores.val_ids != scored[0][1].val_ids:
-                raise _different_runs(run, scored[0][0], "val")
+                raise different_runs(run, scored[0][0], "val")
 
     def score_test(self, run: RecordedRun, epoch: int) -> TestScores:
         """Scores one epoch, by number, on the test split.
@@ -207,7 +207,7 @@ class Scorer:
         if self._test_images is None:
             self._test_images = (record.ids, run)
         if self._test_images[0] != record.ids:
-            raise _different_runs(run, self._test_images[1], "test")
+            raise different_runs(run, self._test_images[1], "test")
         targets = self._test_targets.of(record)
         otsu = curves_of_boxes(record.otsu_boxes)
         return TestScores(
@@ -322,7 +322,8 @@ def other_images(run: RecordedRun, split: str, epoch: int) -> RecordError:
     )
 
 
-def _different_runs(run: RecordedRun, first: RecordedRun, split: str) -> RecordError:
+def different_runs(run: RecordedRun, first: RecordedRun, split: str) -> RecordError:
+    """Returns the error for a run whose images are not those of another one."""
     return RecordError(
         f"{run.folder}: expected the same {split} images as {first.folder} but got others, as when only one of them "
         "skipped unreadable images; fix: delete one of the two and run the command again."

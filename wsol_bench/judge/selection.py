@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from wsol_bench.annotations import firewall
 from wsol_bench.errors import UsageError
 from wsol_bench.judge.scores import CLS, AccuracyCurves, RunScores
-from wsol_bench.protocol import Metric, Protocol, Selection, Threshold
+from wsol_bench.protocol import Metric, Protocol, Selection, TauFrom, Threshold, policy_label
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Decision:
     """One cell of a results table and how it came about.
 
     Attributes:
-        source: ``cls``, ``gt`` or the name of a pseudo-box set.
+        source: ``cls``, ``gt`` or the name of a set of pseudo-boxes or masks.
         selection: how the configuration was picked.
-        threshold: where tau comes from.
-        metric: what ``value`` is: a metric of the protocol, or one part of ``box_acc_mean`` (``box_acc_30``).
+        threshold: where tau comes from; ``none`` for ``px_ap``.
+        metric: what ``value`` is: a metric of the protocol, one part of ``box_acc_mean`` (``box_acc_30``), ``px_ap``.
         run: index of the chosen run.
         epoch: its chosen epoch.
-        taus: one per IoU level that enters the metric (one for ``mean_iou``); empty for Otsu.
-        value: percent, on the test split against manual boxes.
+        taus: one per IoU level that enters the metric (one for ``mean_iou``); empty for Otsu and ``px_ap``.
+        value: percent, on the test split against manual boxes or masks.
         supervision: annotations that the choice read, from the ledger; ``none`` for class labels only.
         note: a remark that a reader must see, or an empty string.
         parts: percent, the values whose mean ``value`` is, one per IoU level.
@@ -47,7 +47,7 @@ class Decision:
 
     source: str
     selection: Selection
-    threshold: Threshold
+    threshold: TauFrom
     metric: str
     run: int
     epoch: int
@@ -61,8 +61,8 @@ class Decision:
 
     @property
     def label(self) -> str:
-        """``BV-VT`` and the like."""
-        return f"{self.selection}-{self.threshold}"
+        """``BV-VT`` and the like; ``BV`` where there is no threshold."""
+        return policy_label(self.selection, self.threshold)
 
     @property
     def realistic(self) -> bool:

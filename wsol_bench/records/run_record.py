@@ -153,6 +153,22 @@ def read_record(path: Path, *, with_maps: bool = False) -> RunRecord:
     )
 
 
+def has_maps(path: Path) -> bool:
+    """Tells whether a record holds maps, from its schema alone.
+
+    Raises:
+        RecordError: the file is missing, damaged, or of another record version.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            _metadata(path, file)
+            return "map" in file.schema_arrow.names
+    except FileNotFoundError as error:
+        raise missing_record(path) from error
+    except (pa.ArrowException, OSError) as error:
+        raise RecordError(f"{path}: damaged record ({error}); {_FIX}") from error
+
+
 def missing_record(path: Path) -> RecordError:
     """Returns the error for a record that is not there."""
     return RecordError(f"{path}: the record does not exist; {_FIX}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from wsol_bench.judge.mask_selection import MaskChoice
+from wsol_bench.judge.mask_selection import MaskJudgement
 from wsol_bench.judge.pseudo_quality import BoxQuality, FunnelQuality
 from wsol_bench.judge.rows import ResultRow
 from wsol_bench.report.printed_table import Cell, PrintedTable
@@ -128,14 +128,18 @@ def funnel_table(funnels: Mapping[str, FunnelQuality], dataset: str) -> PrintedT
     )
 
 
-def mask_table(choices: Mapping[str, Sequence[MaskChoice]], dataset: str, why_empty: str = "") -> PrintedTable:
+def mask_table(
+    judgements: Sequence[MaskJudgement], mask_errors: Mapping[str, float], dataset: str, notes: Sequence[str] = ()
+) -> PrintedTable:
     """Table 4.9: test PxAP when the validation masks are exact, eroded or made from maps.
 
     Args:
-        choices: by method.
+        judgements: one per method.
+        mask_errors: ``100 (1 - AUC)`` by source, where it is known.
         dataset: its name.
-        why_empty: what is missing, where there are none.
+        notes: what is missing.
     """
+    explained = ("Mask error: 100 (1 - AUC) of the validation masks against the exact ones.",) if mask_errors else ()
     return PrintedTable(
         "4.9",
         "Test PxAP [%] by validation masks",
@@ -143,20 +147,20 @@ def mask_table(choices: Mapping[str, Sequence[MaskChoice]], dataset: str, why_em
         tuple(
             (
                 dataset,
-                method,
+                judgement.method,
                 one.source,
-                one.mask_error,
+                mask_errors.get(one.source),
                 one.selection,
-                one.run,
+                judgement.runs[one.run].label,
                 one.epoch,
-                one.px_ap,
-                one.interval.low,
-                one.interval.high,
+                one.value,
+                judgement.interval(place).low,
+                judgement.interval(place).high,
             )
-            for method, found in choices.items()
-            for one in found
+            for judgement in judgements
+            for place, one in enumerate(judgement.decisions)
         ),
-        ("Mask error: 100 (1 - AUC) of the validation masks against the exact ones.",) if choices else (why_empty,),
+        (*explained, *notes),
         section=1,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,19 +48,7 @@ class SelectionResult:
             "dataset": self.dataset,
             "protocol": self.protocol.label,
             "rows": [row.as_dict() for row in self.rows],
-            "overstatements": [
-                {
-                    "method": method,
-                    "source": gap.source,
-                    "usual": gap.usual.value,
-                    "realistic": gap.realistic.value,
-                    "difference": gap.difference,
-                    "ci_low": gap.interval.low,
-                    "ci_high": gap.interval.high,
-                }
-                for method, gaps in self.overstatements.items()
-                for gap in gaps
-            ],
+            "overstatements": overstatements_as_dicts(self.overstatements),
             "baselines": {
                 name: {"box_acc": accuracy, "mean_iou": iou} for name, (accuracy, iou) in self.fixed_boxes.items()
             },
@@ -67,3 +56,20 @@ class SelectionResult:
             "skipped_images": self.skipped,
             "files": [str(path) for path in self.figures] + [str(self.folder / "rows.csv")],
         }
+
+
+def overstatements_as_dicts(overstatements: Mapping[str, Sequence[Overstatement]]) -> list[dict[str, Any]]:
+    """Returns overstatements by method as plain values."""
+    return [
+        {
+            "method": method,
+            "source": gap.source,
+            "usual": gap.usual.value,
+            "realistic": gap.realistic.value,
+            "difference": gap.difference,
+            "ci_low": gap.interval.low,
+            "ci_high": gap.interval.high,
+        }
+        for method, gaps in overstatements.items()
+        for gap in gaps
+    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from wsol_bench.errors import unknown_choice
+from wsol_bench.judge.judgement import Decided
 from wsol_bench.protocol import Protocol
 from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.report.tables import closing_sentence, headline_table, metrics_table
@@ -35,16 +36,13 @@ def print_selection(result: SelectionResult, metric: str | None, console: Consol
         )
         console.print(headline_table(rows, shown, title))
         console.print(metrics_table(rows, "All metrics, percent"))
-        if judgement.missing:
-            console.print(f"{judgement.method}: made without {judgement.missing}.", markup=False)
-    if any(result.skipped.values()):
-        counts = ", ".join(f"{count} of {split}" for split, count in result.skipped.items())
-        console.print(f"Unreadable images left out: {counts}.", markup=False)
+        print_missing(judgement, console)
+    print_skipped(result.skipped, console)
     _print_baselines(result.fixed_boxes, result.protocol, console)
     for method, gaps in result.overstatements.items():
         for gap in gaps:
             console.print(closing_sentence(method, gap), markup=False)
-    _print_files([result.folder / "rows.csv", *result.figures], console)
+    print_files([result.folder / "rows.csv", *result.figures], console)
 
 
 def _print_baselines(fixed: Mapping[str, tuple[float, float]], protocol: Protocol, console: Console) -> None:
@@ -52,5 +50,19 @@ def _print_baselines(fixed: Mapping[str, tuple[float, float]], protocol: Protoco
     console.print(f"Without looking, box accuracy at IoU {protocol.selection_iou:g}: {', '.join(parts)}.", markup=False)
 
 
-def _print_files(paths: Sequence[Path], console: Console) -> None:
+def print_missing(judgement: Decided, console: Console) -> None:
+    """Says what a method was judged without, if anything."""
+    if judgement.missing:
+        console.print(f"{judgement.method}: made without {judgement.missing}.", markup=False)
+
+
+def print_skipped(skipped: Mapping[str, int], console: Console) -> None:
+    """Says how many unreadable images were left out, by split, if any."""
+    if any(skipped.values()):
+        counts = ", ".join(f"{count} of {split}" for split, count in skipped.items())
+        console.print(f"Unreadable images left out: {counts}.", markup=False)
+
+
+def print_files(paths: Sequence[Path], console: Console) -> None:
+    """Says which files were written."""
     console.print(f"Written: {', '.join(str(path) for path in paths)}", markup=False, soft_wrap=True)

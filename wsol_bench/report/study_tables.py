@@ -141,7 +141,7 @@ def audit_table(rows: Sequence[AuditedRow]) -> PrintedTable:
         "Which annotations each row rests on",
         ("method", "source", "policy", "metric", "verdict", "because", "read"),
         tuple(lines),
-        ("Every value was scored on the test split against manual boxes, after all choices.",),
+        ("Every value was scored on the test split against ground truth, after all choices.",),
         section=1,
         wrapped=("because", "read"),
     )

@@ -62,15 +62,21 @@ def headline_table(rows: Sequence[ResultRow], metric: str, title: str) -> Table:
             style="bold" if row.realistic and row.selection == "BV" else "",
         )
         previous = row.val_boxes
-    notes = _notes(shown)
-    # What a row says about itself must not be lost between file and page.
-    table.caption = Text("\n".join(notes)) if notes else None
-    table.caption_justify = "left"
+    add_notes(table, shown)
     return table
 
 
+def add_notes(table: Table, rows: Sequence[ResultRow]) -> None:
+    """Puts the remarks of rows below their table: what a row says about itself must not get lost on the page.
+
+    Each remark appears once, with the policies where not all rows of a source carry it.
+    """
+    notes = _notes(rows)
+    table.caption = Text("\n".join(notes)) if notes else None
+    table.caption_justify = "left"
+
+
 def _notes(rows: Sequence[ResultRow]) -> list[str]:
-    """Remarks below a table, each once, with the policies where not all rows of a source carry it."""
     lines = []
     for source, note in dict.fromkeys((row.val_boxes, row.note) for row in rows if row.note):
         of_source = [row for row in rows if row.val_boxes == source]
@@ -107,12 +113,14 @@ def closing_sentence(method: str, gap: Overstatement) -> str:
         f"{usual:.1f} % (best configuration and threshold of the test set) against {real:.1f} % "
         f"(everything chosen with '{gap.source}' pseudo-boxes)"
     )
+    return effect_of("ground-truth boxes", method, gap, numbers)
+
+
+def effect_of(truth: str, method: str, gap: Overstatement, numbers: str) -> str:
+    """Says what selecting with ``truth`` would have made of a method, and that nothing is known where it is not."""
     spread = f"{abs(gap.difference):.1f} points [95 % interval {gap.interval.low:.1f} to {gap.interval.high:.1f}]"
     if gap.interval.low > 0:
-        return f"Selecting with ground-truth boxes would have overstated {method} by {spread}: {numbers}."
+        return f"Selecting with {truth} would have overstated {method} by {spread}: {numbers}."
     if gap.interval.high < 0:
-        return f"Selecting with ground-truth boxes would have understated {method} by {spread}: {numbers}."
-    return (
-        f"Selecting with ground-truth boxes makes no difference for {method} that these images can show: "
-        f"{spread}, {numbers}."
-    )
+        return f"Selecting with {truth} would have understated {method} by {spread}: {numbers}."
+    return f"Selecting with {truth} makes no difference for {method} that these images can show: {spread}, {numbers}."

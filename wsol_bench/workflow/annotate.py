@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from wsol_bench.annotators.base import Annotator, AnnotatorContext
 from wsol_bench.annotators.card import Card, Recipe, problem_with
@@ -14,9 +14,11 @@ from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
 from wsol_bench.datasets.packed import PackedSplit, pack
 from wsol_bench.errors import RecordError
+from wsol_bench.methods.hparams import Value
 from wsol_bench.registry import ANNOTATORS
-from wsol_bench.search.plan import PlannedTrial, PlanRequest, enumerate_trials
+from wsol_bench.search.plan import MethodOnDataset, PlannedTrial, PlanRequest, enumerate_trials
 from wsol_bench.training.classifier import TrainedClassifier
+from wsol_bench.training.config import Precision
 from wsol_bench.training.device import pick_device
 from wsol_bench.training.trial_folder import TrialFolder
 from wsol_bench.workflow.progress import Screen
@@ -25,6 +27,37 @@ from wsol_bench.workflow.workspace import Workspace
 
 CLASSIFIER_METHOD = "cam"
 """The method whose recipe trains the classifier that scores boxes and gives the peaks."""
+
+
+@dataclass(frozen=True)
+class ClassifierRequest:
+    """How the classifier of the annotators is trained: by the recipe of CAM, but for what is given here.
+
+    Attributes:
+        epochs: its budget.
+        overrides: hyper-parameters of CAM, as values or as text.
+        precision: of the network.
+    """
+
+    epochs: int | None = None
+    overrides: Mapping[str, Value] = field(default_factory=dict)
+    precision: Precision = "fp32"
+
+    @classmethod
+    def like(cls, plan: PlanRequest, dataset: str) -> Self:
+        """Returns the classifier of a plan: what the user set for its methods holds for CAM too, where CAM has it."""
+        known = {one.name for one in MethodOnDataset.of(CLASSIFIER_METHOD, dataset).parameters}
+        shared = {name: value for name, value in (plan.overrides or {}).items() if name in known}
+        return cls(plan.epochs, shared, plan.precision)
+
+    def trial(self, dataset: Dataset, spec: str) -> PlannedTrial:
+        """Returns the trial whose classifier serves the annotators: CAM with seed 0.
+
+        Raises:
+            UsageError: CAM has no such hyper-parameter, or a value does not fit.
+        """
+        plan = PlanRequest((CLASSIFIER_METHOD,), epochs=self.epochs, overrides=self.overrides, precision=self.precision)
+        return enumerate_trials(plan, spec, dataset.version)[0]
 
 
 @dataclass(frozen=True)
@@ -37,7 +70,7 @@ class AnnotationRequest:
         split: what to annotate.
         options: options of the annotator; its defaults where empty.
         workers: processes for proposals.
-        epochs: budget of the classifier, where it is not the recipe's.
+        classifier: how the classifier is trained, for annotators that need one.
     """
 
     dataset_spec: str
@@ -45,7 +78,7 @@ class AnnotationRequest:
     split: str = "val"
     options: Mapping[str, Any] | None = None
     workers: int = 1
-    epochs: int | None = None
+    classifier: ClassifierRequest = ClassifierRequest()
 
     def folder(self, workspace: Workspace, dataset: Dataset) -> Path:
         """Returns where the boxes belong."""
@@ -78,8 +111,8 @@ def annotate(
 ) -> Card:
     """Makes the boxes, or goes on where an earlier call was stopped; returns the card.
 
-    The classifier, for annotators that need one, is a trial like any other (the recipe of CAM, seed 0), trained with
-    class labels only; its weights are those of the best validation classification accuracy.
+    The classifier, for annotators that need one, is a trial like any other, trained with class labels only; its
+    weights are those of the best validation classification accuracy.
 
     Raises:
         UsageError: the annotator or an option is unknown.
@@ -128,11 +161,6 @@ def annotate(
             )
 
 
-def classifier_trial(dataset: Dataset, spec: str, epochs: int | None = None) -> PlannedTrial:
-    """Returns the trial whose classifier serves the annotators."""
-    return enumerate_trials(PlanRequest(methods=(CLASSIFIER_METHOD,), epochs=epochs), spec, dataset.version)[0]
-
-
 def _classifier(
     dataset: Dataset,
     request: AnnotationRequest,
@@ -141,7 +169,7 @@ def _classifier(
     on_bad_image: OnBadImage,
     screen: Screen,
 ) -> TrainedClassifier:
-    trial = classifier_trial(dataset, request.dataset_spec, request.epochs)
+    trial = request.classifier.trial(dataset, request.dataset_spec)
     outcome = run_sweep(dataset, [trial], workspace, device=device, on_bad_image=on_bad_image, screen=screen)[0]
     if not outcome.folder.best_cls.is_file():
         raise RecordError(f"{outcome.folder.path}: the classifier of the annotator has no weights; see epochs.jsonl.")

@@ -14,7 +14,7 @@ from wsol_bench.errors import DataError, UsageError
 from wsol_bench.judge.pseudo_quality import box_quality
 
 
-def report(boxes: Path, metadata: Path, frame: int = 224) -> dict[str, Any]:
+def report(boxes: Path, metadata: Path, frame: int = 224, *, common: bool = False) -> dict[str, Any]:
     """Returns mean IoU, CorLoc and counts of the boxes in one folder against those in another.
 
     Both folders are in the four-file format. Boxes are taken as they are, because published numbers were made so: one
@@ -25,9 +25,11 @@ def report(boxes: Path, metadata: Path, frame: int = 224) -> dict[str, Any]:
         boxes: the folder to judge, or a folder above it that holds no other boxes.
         metadata: the folder with ground truth, likewise; of several splits the one named like the folder of boxes.
         frame: side of the square frame in which boxes are compared.
+        common: compare the images that both folders have, and count the others.
 
     Raises:
-        DataError: a folder or file is missing or malformed, or an image of ``boxes`` has no ground truth.
+        DataError: a folder or file is missing or malformed, or an image of ``boxes`` has no ground truth (with
+            ``common``: none has).
         UsageError: ``frame`` is not positive.
     """
     if frame < 1:
@@ -38,6 +40,12 @@ def report(boxes: Path, metadata: Path, frame: int = 224) -> dict[str, Any]:
     with firewall.ledger() as book, firewall.judging("annotate report"):
         firewall.read("gt", truth_folder.name)
         truth = _read(truth_folder)
+    total = len(judged)
+    if common:
+        known = set(truth.ids)
+        judged = judged.select([image_id for image_id in judged.ids if image_id in known])
+        if not len(judged):
+            raise DataError(f"Expected images that {boxes} has too but there is none; fix: the same ids.", metadata)
     quality = box_quality(judged, truth, frame)
     return {
         "boxes": str(judged_folder),
@@ -46,6 +54,7 @@ def report(boxes: Path, metadata: Path, frame: int = 224) -> dict[str, Any]:
         **quality.as_dict(),
         "boxes_outside_image": _outside(judged),
         "ground_truth_images": len(truth),
+        "without_ground_truth": total - len(judged),
         "read": book.supervision(),
     }
 

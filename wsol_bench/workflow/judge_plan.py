@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.boxes import BoxSet
@@ -68,15 +67,12 @@ def judge_plan(
         RecordError: records are missing or damaged.
         UsageError: a source is not known.
     """
-    if dataset.version != plan.dataset_version:
-        raise DataError(
-            f"Expected {dataset.name} in the version '{plan.dataset_version}' that was judged but it is "
-            f"'{dataset.version}'; fix: open the dataset with the same options, or 'wsol-bench select' again."
-        )
     protocol = plan.rules
-    recorded, absent = _recorded(plan, workspace)
+    recorded = recorded_runs(dataset, plan, workspace)
     with firewall.ledger() as book, firewall.judging("the judge of recorded runs"):
-        boxes, names = _load_boxes(dataset, plan, workspace, _images([run for one in recorded.values() for run in one]))
+        val = validation_boxes(dataset, plan, workspace, recorded)
+        test = dataset.ground_truth("test").select(recorded.ids("test"))
+        boxes, names = ScoringBoxes(val=val.boxes, keys=val.keys, test=test), val.names
         judgements = [
             judge_method(
                 method,
@@ -86,13 +82,11 @@ def judge_plan(
                 protocol,
                 replicates=plan.replicates,
                 threads=threads,
-                absent=absent[method],
-                unfinished=[
-                    run.label for run in plan.unfinished if run.method == method and run.label not in absent[method]
-                ],
+                absent=recorded.absent[method],
+                unfinished=recorded.unfinished[method],
                 allow_missing=allow_missing,
             )
-            for method, runs in recorded.items()
+            for method, runs in recorded.runs.items()
         ]
         fixed = {
             name: fixed_box_scores(box, boxes.test, dataset.frame, protocol.selection_iou)
@@ -110,33 +104,36 @@ def judge_plan(
     )
 
 
-def _recorded(plan: SelectionPlan, workspace: Workspace) -> tuple[dict[str, list[RecordedRun]], dict[str, list[str]]]:
-    """Returns by method the runs that have epochs, and the labels of those that have none."""
-    runs: dict[str, list[RecordedRun]] = {}
-    absent: dict[str, list[str]] = {}
-    for run in plan.runs:
-        runs.setdefault(run.method, [])
-        absent.setdefault(run.method, [])
-        folder = plan.folder_of(run, workspace)
-        if run.epochs and folder.is_dir():
-            runs[run.method].append(RecordedRun(run.label, folder, run.epochs))
-        else:
-            absent[run.method].append(run.label)
-    for method, labels in absent.items():
-        if not runs[method]:
-            raise RecordError(
-                f"Expected records of '{method}' but none of {', '.join(labels)} has any in {workspace.root}; fix: "
-                f"'wsol-bench sweep {plan.options}'."
-            )
-    return runs, absent
+@dataclass(frozen=True)
+class RecordedPlan:
+    """What of a plan has been recorded.
+
+    Attributes:
+        runs: by method, the runs that have epochs.
+        absent: by method, labels of planned runs that have none.
+        unfinished: by method, labels of recorded runs whose training has not come to its end.
+    """
+
+    runs: dict[str, list[RecordedRun]]
+    absent: dict[str, list[str]]
+    unfinished: dict[str, list[str]]
+
+    @property
+    def all_runs(self) -> list[RecordedRun]:
+        """The runs of all methods."""
+        return [run for runs in self.runs.values() for run in runs]
+
+    def ids(self, split: str) -> tuple[str, ...]:
+        """Returns the recorded images of a split, as :func:`recorded_ids` does."""
+        return recorded_ids(self.all_runs, split)
 
 
-def _images(runs: Sequence[RecordedRun]) -> dict[str, tuple[str, ...]]:
-    """Returns the recorded images of val and test; the judge makes sure that all runs have the same ones."""
-    return {split: _first_ids(runs, split) for split in ("val", "test")}
+def recorded_ids(runs: Sequence[RecordedRun], split: str) -> tuple[str, ...]:
+    """Returns the recorded images of a split; the judge makes sure that all runs have the same ones.
 
-
-def _first_ids(runs: Sequence[RecordedRun], split: str) -> tuple[str, ...]:
+    Raises:
+        RecordError: no record can be read.
+    """
     problems = []
     for run in runs:
         for epoch in run.epochs:
@@ -147,26 +144,76 @@ def _first_ids(runs: Sequence[RecordedRun], split: str) -> tuple[str, ...]:
     raise RecordError(summary_of(problems))
 
 
-def _load_boxes(
-    dataset: Dataset, plan: SelectionPlan, workspace: Workspace, ids: Mapping[str, Sequence[str]]
-) -> tuple[ScoringBoxes, tuple[str, ...]]:
-    """Loads validation boxes of every source and the manual test boxes; returns them with the sources' names."""
-    val: dict[str, BoxSet] = {}
+def recorded_runs(dataset: Dataset, plan: SelectionPlan, workspace: Workspace) -> RecordedPlan:
+    """Returns what of a plan has been recorded.
+
+    Raises:
+        DataError: the dataset has another version than the plan.
+        RecordError: there is nothing of a method.
+    """
+    if dataset.version != plan.dataset_version:
+        raise DataError(
+            f"Expected {dataset.name} in the version '{plan.dataset_version}' that was judged but it is "
+            f"'{dataset.version}'; fix: open the dataset with the same options, or 'wsol-bench select' again."
+        )
+    methods = dict.fromkeys(run.method for run in plan.runs)
+    found = RecordedPlan({one: [] for one in methods}, {one: [] for one in methods}, {one: [] for one in methods})
+    for run in plan.runs:
+        folder = plan.folder_of(run, workspace)
+        if run.epochs and folder.is_dir():
+            found.runs[run.method].append(RecordedRun(run.label, folder, run.epochs))
+            if run in plan.unfinished:
+                found.unfinished[run.method].append(run.label)
+        else:
+            found.absent[run.method].append(run.label)
+    for method, labels in found.absent.items():
+        if not found.runs[method]:
+            raise RecordError(
+                f"Expected records of '{method}' but none of {', '.join(labels)} has any in {workspace.root}; fix: "
+                f"'wsol-bench sweep {plan.options}'."
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class ValidationBoxes:
+    """What selects on the validation images.
+
+    Attributes:
+        names: of the sources, in the order of the plan, ``cls`` among them.
+        boxes: by source.
+        keys: what the ledger calls each source.
+    """
+
+    names: tuple[str, ...]
+    boxes: dict[str, BoxSet]
+    keys: dict[str, str]
+
+
+def validation_boxes(
+    dataset: Dataset, plan: SelectionPlan, workspace: Workspace, recorded: RecordedPlan
+) -> ValidationBoxes:
+    """Loads the boxes of every source of a plan.
+
+    Raises:
+        UsageError: a source is not known, or two have one name.
+        DataError: an image has no box.
+    """
+    boxes: dict[str, BoxSet] = {}
     keys: dict[str, str] = {}
     names: list[str] = []
-    roots: list[Path] = [workspace.pseudo_boxes(plan.dataset)]
+    ids = recorded.ids("val")
     for text in plan.sources:
         if text == CLS:
             names.append(CLS)
             continue
-        loaded = load_source(dataset, "val", text, pseudo_roots=roots, ids=ids["val"])
+        loaded = load_source(dataset, "val", text, pseudo_roots=[workspace.pseudo_boxes(plan.dataset)], ids=ids)
         name = loaded.source.name
-        if name in val:
+        if name in boxes:
             raise UsageError(f"Expected different sources but two of them are called '{name}'.")
-        val[name], keys[name] = loaded.boxes, loaded.source.key
+        boxes[name], keys[name] = loaded.boxes, loaded.source.key
         names.append(name)
-    test = dataset.ground_truth("test").select(ids["test"])
-    return ScoringBoxes(val=val, keys=keys, test=test), tuple(names)
+    return ValidationBoxes(tuple(names), boxes, keys)
 
 
 def _overstatements(judgement: Judgement, names: Sequence[str], protocol: Protocol) -> list[Overstatement]:

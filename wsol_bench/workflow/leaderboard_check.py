@@ -18,7 +18,9 @@ from wsol_bench.judge.scores import CLS, GT
 from wsol_bench.leaderboard.measured import IDENTITY, read_rows
 from wsol_bench.protocol import Sampler
 from wsol_bench.training.trial_folder import TrialFolder
+from wsol_bench.workflow.judge_mask_plan import judge_mask_plan
 from wsol_bench.workflow.judge_plan import judge_plan
+from wsol_bench.workflow.mask_sources import parse_mask_source
 from wsol_bench.workflow.selection_plan import FILE, SelectionPlan, read_plan
 from wsol_bench.workflow.workspace import Workspace
 from wsol_bench.yaml_file import read_yaml
@@ -89,7 +91,8 @@ def check_file(
     for plan in _plans(workspace):
         dataset = open_dataset(plan.dataset, root=root, metadata=metadata)
         missing = bool(plan.unfinished) or any(not run.epochs for run in plan.runs)
-        judged = judge_plan(dataset, plan, workspace, threads=threads, allow_missing=missing)
+        judge = judge_mask_plan if plan.scored == "masks" else judge_plan
+        judged = judge(dataset, plan, workspace, threads=threads, allow_missing=missing)
         derived |= {_key(row): row for row in judged.rows}
     found = []
     for key, row in claimed.items():
@@ -135,11 +138,26 @@ def export_study(
 def _copy_plan(plan: SelectionPlan, workspace: Workspace, copy: Workspace) -> None:
     for run in plan.runs:
         source, target = (TrialFolder(plan.folder_of(run, place)) for place in (workspace, copy))
-        for name in ("config.yaml", "epochs.jsonl", "provenance.json"):
-            _copy(source.path / name, target.path / name)
-        for epoch in run.epochs:
-            for split in ("val", "test"):
-                _copy(source.record(split, epoch), target.record(split, epoch))
+        _copy_trial(source, target, run.epochs, ("val", "test"))
+    if plan.scored == "masks":
+        _copy_makers(plan, workspace, copy)
+    else:
+        _copy_boxes(plan, workspace, copy)
+    for name in (FILE, "rows.csv"):
+        _copy(plan.results(workspace) / name, plan.results(copy) / name)
+
+
+def _copy_makers(plan: SelectionPlan, workspace: Workspace, copy: Workspace) -> None:
+    """Copies trials that are no part of the plan but whose maps became pseudo-masks."""
+    methods = list(dict.fromkeys(run.method for run in plan.runs))
+    for text in plan.sources:
+        trial = parse_mask_source(text, methods, workspace, plan.dataset).trial
+        if trial is not None:
+            target = TrialFolder(copy.root / trial.relative_to(workspace.root))
+            _copy_trial(TrialFolder(trial), target, TrialFolder(trial).selectable_epochs(), ("val",))
+
+
+def _copy_boxes(plan: SelectionPlan, workspace: Workspace, copy: Workspace) -> None:
     root = workspace.pseudo_boxes(plan.dataset)
     for text in plan.sources:
         if text in (CLS, GT) or text.startswith(NOISE):
@@ -153,8 +171,14 @@ def _copy_plan(plan: SelectionPlan, workspace: Workspace, copy: Workspace) -> No
             )
         for file in (file for folder in folders for file in folder.iterdir() if file.is_file()):
             _copy(file, copy.pseudo_boxes(plan.dataset) / file.relative_to(root))
-    for name in (FILE, "rows.csv"):
-        _copy(plan.results(workspace) / name, plan.results(copy) / name)
+
+
+def _copy_trial(source: TrialFolder, target: TrialFolder, epochs: Sequence[int], splits: Sequence[str]) -> None:
+    for name in ("config.yaml", "epochs.jsonl", "provenance.json"):
+        _copy(source.path / name, target.path / name)
+    for epoch in epochs:
+        for split in splits:
+            _copy(source.record(split, epoch), target.record(split, epoch))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -67,6 +67,28 @@ def mask_stats(masks: MaskSet, frame: int) -> MaskStats:
     )
 
 
+def blind_scores(masks: NDArray[np.uint8]) -> dict[str, float]:
+    """Returns PxAP in percent of maps that look at no pixel, by what they are.
+
+    Args:
+        masks: ``[N, S, S]`` uint8 with at least one object.
+
+    Raises:
+        DataError: no mask has an object.
+    """
+    frame = masks.shape[1]
+    scores = {}
+    for name, one in (
+        ("constant map", np.zeros((frame, frame))),
+        ("map falling from the centre", centred_map(frame)),
+    ):
+        meter = PixelAveragePrecision(tau_grid(_TAU_STEP))
+        for mask in masks:
+            meter.update(one[None], mask[None])
+        scores[name] = meter.compute().px_ap
+    return scores
+
+
 def centred_map(frame: int) -> NDArray[np.float64]:
     """Returns ``[S, S]``: 1 in the centre, falling with the distance from it to 0 in the corners."""
     offset = np.arange(frame) + 0.5 - frame / 2

@@ -22,13 +22,14 @@ from wsol_bench.report.html_tables import (
 )
 from wsol_bench.report.page import write_page
 from wsol_bench.report.printed_table import PrintedTable
+from wsol_bench.report.searched import marked
 from wsol_bench.report.study_tables import audit_table
 from wsol_bench.report.table_texts import write_texts
 from wsol_bench.report.tables import METRIC_TITLES
 from wsol_bench.training.trial_folder import dataset_slug
 from wsol_bench.workflow.report_facts import commands_of, costs_table, provenance_of
 from wsol_bench.workflow.report_gallery import galleries_of, sources_of
-from wsol_bench.workflow.selection_tables import Figure, Study, audit_of, figures_of, marked, tables_of
+from wsol_bench.workflow.selection_tables import Figure, Study, audit_of, figures_of, tables_of
 
 MARKER: Final = "report.json"
 """Names the format in a report's folder, so that only reports are ever replaced."""
@@ -144,9 +145,9 @@ def _content(
         "headline": f"{headline.selection}-{headline.threshold}",
         "baselines": ", ".join(f"{name} {accuracy:.1f} %" for name, (accuracy, _) in judged.fixed_boxes.items()),
         "audit_words": _audit_words(claims, confirmed, refused),
-        "results": shown(marked(results_table(judged.rows, protocol.metrics), study)),
+        "results": shown(marked(results_table(judged.rows, protocol.metrics), protocol)),
         "tables": [shown(one, intervals=intervals if one.id.startswith("4.2") else None) for one in made],
-        "audit": shown(marked(audit_table([row for row in audited if row.metric == headline.metric]), study)),
+        "audit": shown(marked(audit_table([row for row in audited if row.metric == headline.metric]), protocol)),
         "costs": shown(costs_table(study, measured)),
         "figures": [_figure_view(figure, folder) for figure in drawn],
         "sources": sources_of(study),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wsol_bench.annotations import firewall
@@ -18,11 +18,16 @@ from wsol_bench.judge.scores import CLS, GT
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
 from wsol_bench.protocol import Protocol, Sampler, load_protocol
 from wsol_bench.registry import ANNOTATORS
+from wsol_bench.report.mask_result import MaskSelectionResult
 from wsol_bench.report.selection_result import SelectionResult
+from wsol_bench.report.untested_result import UntestedSelection
 from wsol_bench.search.plan import PlannedTrial
-from wsol_bench.workflow.annotate import AnnotationRequest, annotate, pseudo_boxes_ready
+from wsol_bench.workflow.annotate import AnnotationRequest, ClassifierRequest, annotate, pseudo_boxes_ready
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
+from wsol_bench.workflow.scored import scores_masks
+from wsol_bench.workflow.select_masks import check_before_training, judge_by_masks
+from wsol_bench.workflow.select_untested import judge_untested
 from wsol_bench.workflow.selection_plan import UNPROPOSED, PlannedRun, SelectionPlan, searched_label
 from wsol_bench.workflow.selection_tables import Study, audit_of
 from wsol_bench.workflow.sweep import TrialOutcome, plan_status, run_sweep
@@ -41,12 +46,13 @@ class SelectionRequest:
         dataset_spec: the dataset as the user named it.
         trials: the plan whose runs compete.
         sources: selection sources in the user's words: ``cls``, ``gt``, ``noise:25``, ``pseudo=ss``, or a folder
-            of boxes.
+            of boxes; for masks ``maps:cam``.
         protocol: name or file of the protocol.
         replicates: bootstrap replicates behind each interval.
         workers: processes for annotators that work on the CPU.
-        epochs: budget of the annotators' classifier, where it is not the recipe's.
+        classifier: how the classifier of the annotators is trained.
         allow_missing: run no trial; judge what is there, and say in every row what is missing.
+        metric: ``px_ap`` scores masks although there are boxes.
         study: of a search that competes, beginning with ``trials``; None where ``trials`` are all that does.
     """
 
@@ -56,8 +62,9 @@ class SelectionRequest:
     protocol: str = "realistic"
     replicates: int = DEFAULT_REPLICATES
     workers: int = 1
-    epochs: int | None = None
+    classifier: ClassifierRequest = field(default_factory=ClassifierRequest)
     allow_missing: bool = False
+    metric: str | None = None
     study: StudyRequest | None = None
 
     @property
@@ -81,25 +88,42 @@ def select(
     figures: bool = True,
     compiled: bool = False,
     screen: Screen,
-) -> SelectionResult:
+) -> SelectionResult | MaskSelectionResult | UntestedSelection:
     """Runs missing trials, makes missing pseudo-boxes, judges, and writes rows and figures.
 
+    Boxes are judged where the dataset has boxes of test, masks where it has masks only or PxAP is asked for. Where it
+    has neither, the sources choose, and nothing is scored.
+
     Raises:
-        UsageError: a source or the protocol is unknown.
+        UsageError: a source or the protocol is unknown, or a source needs manual boxes that there are not.
         FirewallError: a method asked for ground truth while training.
         RecordError: a trial has no usable epoch.
     """
     protocol = load_protocol(request.protocol)
     sources = _allowed(request.sources, protocol)
-    pseudo_root = workspace.pseudo_boxes(request.dataset_spec)
-    for source in sources:
-        if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
-            parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
-    outcomes = _trained(dataset, request, workspace, device, on_bad_image, compiled, screen)
-    _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
-    plan = _plan(dataset, request, sources, outcomes, protocol)
+    masks = scores_masks(dataset, request.metric)
+    if masks:
+        check_before_training(
+            dataset, request.dataset_spec, request.trials, sources, workspace, allow_missing=request.allow_missing
+        )
+    else:
+        _check_box_sources(dataset, request, sources, workspace)
+    outcomes = _trained(dataset, request, workspace, device, on_bad_image, masks, compiled, screen)
+    if not masks:
+        _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
+    plan = _plan(dataset, request, sources, outcomes, protocol, masks)
     counted = sum(len(run.epochs) for run in plan.runs)
     screen.say(f"judging {counted} epochs of {len(plan.runs)} runs of {', '.join(_methods(plan))}")
+    if masks:
+        return judge_by_masks(
+            dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing,
+            skipped=_skipped(outcomes), screen=screen,
+        )  # fmt: skip
+    if not dataset.has_ground_truth("test"):
+        return judge_untested(
+            dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing,
+            skipped=_skipped(outcomes), screen=screen,
+        )  # fmt: skip
     return _judge_boxes(dataset, request, plan, outcomes, workspace, figures, screen)
 
 
@@ -109,6 +133,7 @@ def _trained(
     workspace: Workspace,
     device: str,
     on_bad_image: OnBadImage,
+    keep_maps: bool,
     compiled: bool,
     screen: Screen,
 ) -> list[TrialOutcome]:
@@ -117,7 +142,9 @@ def _trained(
         # Optuna takes a while to import, and a plan does without.
         from wsol_bench.workflow.run_search import searched_trials
 
-        wanted = replace(request.study, device=device, on_bad_image=on_bad_image, compiled=compiled)
+        wanted = replace(
+            request.study, device=device, on_bad_image=on_bad_image, keep_maps=keep_maps, compiled=compiled
+        )
         return searched_trials(dataset, request.trials, workspace, wanted, run=not request.allow_missing, screen=screen)
     if request.allow_missing:
         return plan_status(request.trials, workspace)
@@ -127,9 +154,24 @@ def _trained(
         workspace,
         device=device,
         on_bad_image=on_bad_image,
+        keep_maps=keep_maps,
         compiled=compiled,
         screen=screen,
     )
+
+
+def _check_box_sources(
+    dataset: Dataset, request: SelectionRequest, sources: Sequence[str], workspace: Workspace
+) -> None:
+    pseudo_root = workspace.pseudo_boxes(request.dataset_spec)
+    for source in sources:
+        if source != CLS and source.removeprefix("pseudo=") not in ANNOTATORS:
+            parsed = parse_source(source, dataset=dataset.name, pseudo_roots=[pseudo_root])
+            if parsed.kind in ("gt", "noise") and not dataset.has_ground_truth("val"):
+                raise UsageError(
+                    f"Expected manual boxes of the validation images for the source '{source}' but {dataset.name} has "
+                    "none; fix: leave it out, and let pseudo-boxes or class labels select."
+                )
 
 
 def _make_boxes(
@@ -144,10 +186,17 @@ def _make_boxes(
     """Lets the annotators among the sources make what they have not made yet."""
     for source in sources:
         wanted = AnnotationRequest(
-            request.dataset_spec, source.removeprefix("pseudo="), workers=request.workers, epochs=request.epochs
+            request.dataset_spec, source.removeprefix("pseudo="), workers=request.workers, classifier=request.classifier
         )
-        if wanted.annotator in ANNOTATORS and not pseudo_boxes_ready(dataset, wanted, workspace):
+        if wanted.annotator not in ANNOTATORS or pseudo_boxes_ready(dataset, wanted, workspace):
+            continue
+        try:
             annotate(dataset, wanted, workspace, device=device, on_bad_image=on_bad_image, screen=screen)
+        except UsageError as error:
+            raise UsageError(
+                f"{error} Boxes with other options, such as weights, are made by 'wsol-bench annotate --with "
+                f"{wanted.annotator} --option NAME=VALUE'; this command then takes them as they are."
+            ) from error
 
 
 def _judge_boxes(
@@ -201,6 +250,7 @@ def _plan(
     sources: Sequence[str],
     outcomes: Sequence[TrialOutcome],
     protocol: Protocol,
+    masks: bool,
 ) -> SelectionPlan:
     own_file = request.protocol.endswith((".yaml", ".yml"))
     return SelectionPlan(
@@ -208,6 +258,7 @@ def _plan(
         dataset_version=dataset.version,
         protocol=protocol if own_file else request.protocol,
         sources=tuple(sources),
+        scored="masks" if masks else "boxes",
         replicates=request.replicates,
         sampler=request.sampler,
         runs=(*_runs(request, outcomes), *_unproposed(request, outcomes)),

@@ -8,10 +8,11 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from wsol_bench.annotations.firewall import Access
 from wsol_bench.atomic import write_text
 from wsol_bench.errors import UsageError
 from wsol_bench.protocol import Protocol, Sampler, SearchedProtocol, load_protocol
-from wsol_bench.training.trial_folder import Status, dataset_slug
+from wsol_bench.training.trial_folder import Status, TrialFolder, dataset_slug
 from wsol_bench.workflow.workspace import Workspace
 from wsol_bench.yaml_file import StrictModel, read_yaml, yaml_text
 
@@ -48,6 +49,7 @@ class SelectionPlan(StrictModel):
         dataset_version: version of its content.
         protocol: name of a protocol of the benchmark, or the content of one's own.
         sources: what selects, in the user's words.
+        scored: against what: ``boxes``, or ``masks`` by PxAP.
         replicates: bootstrap replicates behind each interval.
         sampler: what chose the configurations.
         runs: everything that was planned, in order.
@@ -58,6 +60,7 @@ class SelectionPlan(StrictModel):
     dataset_version: str
     protocol: str | Protocol
     sources: tuple[str, ...]
+    scored: Literal["boxes", "masks"] = "boxes"
     replicates: int
     sampler: Sampler = "plan"
     runs: tuple[PlannedRun, ...]
@@ -97,6 +100,16 @@ class SelectionPlan(StrictModel):
     def write(self, folder: Path) -> None:
         """Writes the plan beside the rows that it explains."""
         write_text(folder / FILE, yaml_text(self.model_dump(mode="json")))
+
+
+def training_accesses(plan: SelectionPlan, workspace: Workspace) -> dict[str, list[Access]]:
+    """Returns the annotations read in training by label of the run; runs without provenance are missing.
+
+    Raises:
+        RecordError: the provenance of a run is damaged.
+    """
+    found = {run.label: TrialFolder(plan.folder_of(run, workspace)).accesses() for run in plan.runs}
+    return {label: accesses for label, accesses in found.items() if accesses is not None}
 
 
 def read_plan(workspace: Workspace, dataset: str, sampler: Sampler = "plan") -> SelectionPlan:

@@ -17,21 +17,20 @@ from wsol_bench.judge.agreement import configuration_agreement, method_agreement
 from wsol_bench.judge.audit import AuditedRow, Provenance, audit
 from wsol_bench.judge.budget import budget_curves
 from wsol_bench.judge.comparisons import compare_methods
-from wsol_bench.judge.mask_selection import EROSION_LEVELS, FrameMasks, eroded, masks_of_maps, select_by_masks
 from wsol_bench.judge.noise_study import noise_levels
 from wsol_bench.judge.pseudo_quality import FunnelQuality, box_quality, funnel_quality
 from wsol_bench.judge.regret import regrets_of
 from wsol_bench.judge.rows import ResultRow
 from wsol_bench.judge.scores import CLS, GT
-from wsol_bench.judge.scoring import RecordedRun
 from wsol_bench.judge.selection import Decision, decide
-from wsol_bench.records.run_record import read_record
 from wsol_bench.report import protocol_tables as chapter
 from wsol_bench.report import study_tables as beyond
 from wsol_bench.report.printed_table import PrintedTable
-from wsol_bench.training.trial_folder import TrialFolder, dataset_slug
+from wsol_bench.report.searched import marked
+from wsol_bench.training.trial_folder import dataset_slug
 from wsol_bench.workflow.judge_plan import Judged
-from wsol_bench.workflow.selection_plan import SelectionPlan
+from wsol_bench.workflow.mask_tables import mask_table_of
+from wsol_bench.workflow.selection_plan import SelectionPlan, training_accesses
 from wsol_bench.workflow.workspace import Workspace
 
 
@@ -66,23 +65,7 @@ def tables_of(study: Study, wanted: Sequence[str] | None = None) -> list[Printed
     for name in wanted or ():
         if name not in TABLES:
             raise unknown_choice("--table", name, TABLES)
-    return [marked(TABLES[name](study), study) for name in wanted or TABLES]
-
-
-def marked(table: PrintedTable, study: Study) -> PrintedTable:
-    """Returns a table that says where configurations were searched: in its name, its title and below.
-
-    What is made of a plan stays as it is.
-    """
-    sampler = study.plan.sampler
-    if sampler == "plan":
-        return table
-    return replace(
-        table,
-        id=f"{table.id}+{sampler}",
-        title=f"{table.title}, {study.judged.protocol.label}",
-        notes=(*table.notes, f"Configurations were proposed by '{sampler}': they are not those of other methods."),
-    )
+    return [marked(TABLES[name](study), study.judged.protocol) for name in wanted or TABLES]
 
 
 @dataclass(frozen=True)
@@ -176,31 +159,9 @@ def _funnels(study: Study) -> PrintedTable:
 
 
 def _masks(study: Study) -> PrintedTable:
-    """Needs a dataset with masks and runs that kept their maps; the maps of each method also serve as pseudo-masks."""
-    name, judgements = study.dataset.name, study.judged.judgements
-    dataset = study.dataset
-    if not (dataset.has_masks("val") and dataset.has_masks("test")):
-        return chapter.mask_table({}, name, f"{name} has no masks.")
-    kept = [one for one in judgements if _keeps_maps(one.runs[0])]
-    if not kept:
-        return chapter.mask_table({}, name, "The runs kept no maps; 'wsol-bench sweep --keep-maps' does.")
-    with firewall.judging("the table of masks"):
-        exact, test = (
-            FrameMasks.drawn(dataset.ground_truth_masks(split), dataset.frame, "gt") for split in ("val", "test")
-        )
-        val = {"exact": exact} | {f"eroded {level} %": eroded(exact, level) for level in EROSION_LEVELS}
-        for one in kept:
-            chosen = one.find(CLS, "BV-OT", study.judged.protocol.headline.metric)
-            if chosen is not None:
-                record = read_record(one.runs[chosen[0].run].path("val", chosen[0].epoch), with_maps=True)
-                val[f"maps of {one.method}"] = masks_of_maps(record, one.method)
-        choices = {
-            one.method: select_by_masks(
-                one.runs, val, test, study.judged.protocol, exact=exact, replicates=study.plan.replicates
-            )
-            for one in kept
-        }
-    return chapter.mask_table(choices, name)
+    judged = study.judged
+    runs = {one.method: one.runs for one in judged.judgements}
+    return mask_table_of(study.dataset, runs, judged.protocol, study.plan.replicates)
 
 
 def _regret(study: Study) -> PrintedTable:
@@ -260,16 +221,7 @@ def _reuse(study: Study) -> PrintedTable:
     return beyond.reuse_table(cells)
 
 
-def _keeps_maps(run: RecordedRun) -> bool:
-    return read_record(run.path("val", run.epochs[0]), with_maps=True).maps is not None
-
-
 def _provenance(study: Study) -> Provenance:
-    training = {}
-    for run in study.plan.runs:
-        accesses = TrialFolder(study.plan.folder_of(run, study.workspace)).accesses()
-        if accesses is not None:
-            training[run.label] = accesses
     annotators = {}
     roots = [study.workspace.pseudo_boxes(study.plan.dataset)]
     for text in study.plan.sources:
@@ -280,7 +232,7 @@ def _provenance(study: Study) -> Provenance:
         # A card vouches for the boxes that it was written for, not for whatever lies beside it now.
         if folder is not None and (folder / CARD).is_file() and problem_with(folder) is None:
             annotators[source.name] = read_card(folder).recipe.supervision
-    return Provenance(training, annotators)
+    return Provenance(training_accesses(study.plan, study.workspace), annotators)
 
 
 def _of_rows(make: Callable[[Sequence[ResultRow]], PrintedTable], study: Study) -> PrintedTable:

@@ -1,0 +1,306 @@
+"""Selection on a dataset whose test images have no manual boxes: what each source chooses, and how far sources agree.
+
+Epoch, configuration and threshold are chosen exactly as ``BV-VT`` chooses them (``BV-OT`` for class labels). What there
+cannot be is a score: nothing here is an accuracy of localization. Agreement takes its place, of choices with sources,
+of sources with each other, and of the boxes that different choices draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsol_bench.annotations import firewall
+from wsol_bench.annotations.boxes import BoxSet
+from wsol_bench.errors import RecordError
+from wsol_bench.judge.agreement import kendall_tau
+from wsol_bench.judge.judgement import missing_text, refuse_unfinished
+from wsol_bench.judge.scores import CLS, RunScores
+from wsol_bench.judge.scoring import RecordedRun, Scorer, ScoringBoxes, summary_of
+from wsol_bench.judge.selection import chosen_epoch, selection_level, validation_score
+from wsol_bench.maps.thresholds import cuts_of_taus
+from wsol_bench.metrics.bootstrap import (
+    Interval,
+    percentile_interval,
+    poisson_weights,
+    replicate_sums,
+    replicates_at_fixed_tau,
+)
+from wsol_bench.metrics.iou import best_iou
+from wsol_bench.protocol import Protocol
+from wsol_bench.records.run_record import RunRecord
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How far two sets of boxes of the same images agree.
+
+    Attributes:
+        n: images.
+        share: images whose boxes overlap by at least the protocol's selection IoU, percent.
+        interval: 95 % bootstrap interval of ``share`` over the images.
+        mean_iou: mean IoU of the two boxes, percent.
+    """
+
+    n: int
+    share: float
+    interval: Interval
+    mean_iou: float
+
+
+@dataclass(frozen=True)
+class SourcePair:
+    """Two sources on the validation images.
+
+    Attributes:
+        first: name of one source.
+        second: name of the other.
+        overlap: of their boxes.
+        kendall: by method, Kendall's tau of their orders of the configurations; NaN where one of them ranks nothing.
+    """
+
+    first: str
+    second: str
+    overlap: Overlap
+    kendall: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What one source chose of a method.
+
+    Attributes:
+        source: ``cls`` or a set of boxes.
+        run: the chosen run.
+        epoch: its chosen epoch.
+        tau: the threshold, in [0, 1); None for Otsu's in each image.
+        val_top1: classification accuracy of the chosen epoch on the validation images, percent.
+        test_top1: the same on the test images.
+        overlaps: by source, agreement of the boxes that the choice draws on the validation images with the source's.
+        ids: the N test images.
+        labels: ``[N]`` their classes.
+        boxes: ``[N, 4]`` int16, the box that the choice draws in each, in the frame.
+        frame: side of the frame in pixels.
+        supervision: annotations that the choice read, from the ledger; ``none`` for class labels only.
+    """
+
+    source: str
+    run: RecordedRun
+    epoch: int
+    tau: float | None
+    val_top1: float
+    test_top1: float
+    overlaps: Mapping[str, Overlap]
+    ids: tuple[str, ...]
+    labels: NDArray[np.int16]
+    boxes: NDArray[np.int16]
+    frame: int
+    supervision: str
+
+
+@dataclass(frozen=True)
+class UntestedMethod:
+    """What the sources chose of one method.
+
+    Attributes:
+        method: registered name.
+        runs: labels of the runs that competed.
+        choices: one per source, in the order of the sources.
+        orders: by source, the validation score of every run at the epoch that the source chose in it.
+        dropped: what was wrong with epochs that were left out.
+        missing: everything that was left out, in a few words; or empty.
+    """
+
+    method: str
+    runs: tuple[str, ...]
+    choices: tuple[Choice, ...]
+    orders: Mapping[str, NDArray[np.float64]]
+    dropped: tuple[str, ...]
+    missing: str
+
+
+@dataclass(frozen=True)
+class ChoicePair:
+    """Two choices of a method on the test images.
+
+    Attributes:
+        method: registered name.
+        first: the source of one choice.
+        second: the source of the other.
+        overlap: of the boxes that they draw.
+        same_model: whether they are one network, which two thresholds may still cut differently.
+    """
+
+    method: str
+    first: str
+    second: str
+    overlap: Overlap
+    same_model: bool
+
+
+def choose_untested(
+    method: str,
+    runs: Sequence[RecordedRun],
+    val: Mapping[str, BoxSet],
+    keys: Mapping[str, str],
+    sources: Sequence[str],
+    protocol: Protocol,
+    *,
+    replicates: int,
+    threads: int = 1,
+    absent: Sequence[str] = (),
+    unfinished: Sequence[str] = (),
+    allow_missing: bool = False,
+) -> UntestedMethod:
+    """Lets every source choose epoch, configuration and threshold of a method.
+
+    Args:
+        method: registered name.
+        runs: recorded runs.
+        val: boxes of the validation images by source.
+        keys: what the ledger calls each source.
+        sources: ``cls`` and names of ``val``.
+        protocol: the rules.
+        replicates: bootstrap replicates behind each interval.
+        threads: records that are read at the same time.
+        absent: labels of planned runs without records; an error unless ``allow_missing``.
+        unfinished: labels of runs that have not ended; likewise.
+        allow_missing: go on with what is whole, and say what is missing.
+
+    Raises:
+        RecordError: records are missing or damaged.
+    """
+    if not allow_missing:
+        refuse_unfinished(method, [*absent, *unfinished])
+    dropped: list[str] = []
+    nothing = BoxSet.from_mapping({}, {})
+    with firewall.judging(f"the judge of '{method}'"):
+        scored = Scorer(ScoringBoxes(val, keys, nothing), protocol, threads).score(
+            runs, dropped if allow_missing else None
+        )
+        pairs = [(run, scores) for run, scores in zip(runs, scored, strict=True) if scores is not None]
+        if not pairs:
+            raise RecordError(f"Expected a usable record of '{method}' but there is none: {summary_of(dropped)}")
+        usable = [run for run, _ in pairs]
+        competing = [scores for _, scores in pairs]
+        lost = [*absent, *(run.label for run, scores in zip(runs, scored, strict=True) if scores is None)]
+        choices, orders = [], {}
+        for source in sources:
+            choice, orders[source] = _choose(usable, competing, source, val, protocol, replicates)
+            choices.append(choice)
+    return UntestedMethod(
+        method=method,
+        runs=tuple(run.label for run in usable),
+        choices=tuple(choices),
+        orders=orders,
+        dropped=tuple(dropped),
+        missing=missing_text(lost, usable, unfinished, dropped),
+    )
+
+
+def pairs_of_sources(
+    val: Mapping[str, BoxSet], found: Sequence[UntestedMethod], protocol: Protocol, frame: int, replicates: int
+) -> list[SourcePair]:
+    """Compares every two sources: their boxes, and their orders of the configurations of each method."""
+    pairs = []
+    for first, second in combinations(val, 2):
+        boxes = val[second].select(val[first].ids)
+        ious = _best_ious(val[first].in_frame(frame, frame), val[first].offsets, boxes, frame)
+        overlap = _overlap(ious, val[first].ids, protocol, replicates)
+        kendall = {one.method: kendall_tau(one.orders[first], one.orders[second]) for one in found}
+        pairs.append(SourcePair(first, second, overlap, kendall))
+    return pairs
+
+
+def pairs_of_choices(found: Sequence[UntestedMethod], protocol: Protocol, replicates: int) -> list[ChoicePair]:
+    """Compares the boxes that every two choices of a method draw on the test images."""
+    pairs = []
+    for one in found:
+        for first, second in combinations(one.choices, 2):
+            ious = np.array([best_iou(a[None], b[None])[0] for a, b in zip(first.boxes, second.boxes, strict=True)])
+            overlap = _overlap(ious, first.ids, protocol, replicates)
+            same = (first.run.folder, first.epoch) == (second.run.folder, second.epoch)
+            pairs.append(ChoicePair(one.method, first.source, second.source, overlap, same))
+    return pairs
+
+
+def _choose(
+    runs: Sequence[RecordedRun],
+    scored: Sequence[RunScores],
+    source: str,
+    val: Mapping[str, BoxSet],
+    protocol: Protocol,
+    replicates: int,
+) -> tuple[Choice, NDArray[np.float64]]:
+    """Returns the choice, and the validation score of every run at its chosen epoch."""
+    with firewall.ledger() as book:
+        epochs = [chosen_epoch(run, source, protocol) for run in scored]
+        order = np.array([validation_score(run, source, protocol)[e] for run, e in zip(scored, epochs, strict=True)])
+        chosen = int(np.argmax(order))
+        scores, place = scored[chosen], epochs[chosen]
+        tau = None if source == CLS else _frozen_tau(scores, source, place, protocol)
+    run = RecordedRun(runs[chosen].label, runs[chosen].folder, scores.epochs)
+    epoch = scores.epochs[place]
+    seen, unseen = run.record("val", epoch), run.record("test", epoch)
+    drawn = _boxes_at(seen, tau)
+    choice = Choice(
+        source=source,
+        run=run,
+        epoch=epoch,
+        tau=tau,
+        val_top1=100.0 * float(np.mean(seen.top1_hits)),
+        test_top1=100.0 * float(np.mean(unseen.top1_hits)),
+        overlaps={
+            name: _overlap(
+                _best_ious(drawn, np.arange(len(seen) + 1), boxes.select(seen.ids), seen.frame),
+                seen.ids,
+                protocol,
+                replicates,
+            )
+            for name, boxes in val.items()
+        },
+        ids=unseen.ids,
+        labels=unseen.labels,
+        boxes=_boxes_at(unseen, tau),
+        frame=unseen.frame,
+        supervision=book.supervision(),
+    )
+    return choice, order
+
+
+def _frozen_tau(run: RunScores, source: str, epoch: int, protocol: Protocol) -> float:
+    best = run.val_scores(source).box_acc_tau[epoch, selection_level(protocol)]
+    return float(run.taus[run.test_tau_index(int(best))])
+
+
+def _boxes_at(record: RunRecord, tau: float | None) -> NDArray[np.int16]:
+    """The box of each image, ``[N, 4]``: at a threshold, or at Otsu's."""
+    if tau is None:
+        return record.otsu_boxes
+    return record.curves.boxes_at(cuts_of_taus([tau], record.curves.max_levels).astype(np.int64))[:, 0]
+
+
+def _best_ious(
+    boxes: NDArray[np.integer], offsets: NDArray[np.int64], targets: BoxSet, frame: int
+) -> NDArray[np.float64]:
+    """``[N]``: the best IoU of any box of an image with any target of it."""
+    wanted = targets.in_frame(frame, frame)
+    return np.array(
+        [
+            best_iou(boxes[start:end], wanted[a:b]).max()
+            for start, end, a, b in zip(
+                offsets[:-1], offsets[1:], targets.offsets[:-1], targets.offsets[1:], strict=True
+            )
+        ]
+    )
+
+
+def _overlap(ious: NDArray[np.float64], ids: Sequence[str], protocol: Protocol, replicates: int) -> Overlap:
+    hits = ious >= protocol.selection_iou
+    weights = poisson_weights(ids, replicates)
+    drawn = replicates_at_fixed_tau(replicate_sums(hits[:, None], weights), weights.sum(axis=0, dtype=np.int64), 0)
+    return Overlap(len(ious), 100.0 * float(hits.mean()), percentile_interval(drawn), 100.0 * float(ious.mean()))
