@@ -21,6 +21,7 @@ from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.four_file import write_four_file
 from wsol_bench.cli import main, options, select
 from wsol_bench.cli.app import app
+from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.errors import UsageError
 from wsol_bench.judge.rows import write_csv
 from wsol_bench.protocol import load_protocol
@@ -487,11 +488,12 @@ def test_strict_makes_a_missing_map_an_error(capsys: Output, maps: list[str], tm
 
 def test_what_selects_follows_the_protocol() -> None:
     realistic, choe = load_protocol("realistic"), load_protocol("choe2020")
-    assert select._sources(realistic, None, True) == ["cls", "gt", "pseudo=ss"]
-    assert select._sources(realistic, ["pseudo=rpn", "x/"], False) == ["pseudo=rpn", "x/"]
-    assert select._sources(choe, None, True) == ["gt"]
+    given = open_dataset("critters:size=64,train=10,val=10,test=10"), "pseudo=ss"
+    assert select._sources(realistic, None, True, *given) == ["cls", "gt", "pseudo=ss"]
+    assert select._sources(realistic, ["pseudo=rpn", "x/"], False, *given) == ["pseudo=rpn", "x/"]
+    assert select._sources(choe, None, True, *given) == ["gt"]
     with pytest.raises(UsageError, match="Expected --reference"):
-        select._sources(choe, None, False)
+        select._sources(choe, None, False, *given)
 
 
 def _tiny_image(folder: Path) -> Path:

@@ -22,7 +22,6 @@ from wsol_bench.registry import load_plugin_file
 from wsol_bench.report.mask_result import MaskSelectionResult
 from wsol_bench.report.selection_result import SelectionResult
 from wsol_bench.report.selection_text import print_selection
-from wsol_bench.search.cells import End
 from wsol_bench.search.plan import PlannedTrial, PlanRequest, enumerate_trials
 from wsol_bench.search.study_setting import SearchSetting
 from wsol_bench.search.trial_store import TrialStore
@@ -158,13 +157,12 @@ def test_what_is_printed_says_it(searched: SelectionResult, capsys: pytest.Captu
 def test_tables_and_figures_say_it(dataset: Dataset, workspace: Workspace, searched: SelectionResult) -> None:
     plan = read_plan(workspace, SPEC, "tpe")
     study = Study(dataset, plan, workspace, judge_plan(dataset, plan, workspace))
-    made = tables_of(study, ["4.2", "budget", "comparisons"])
-    assert [table.id for table in made] == ["4.2+tpe", "budget+tpe", "comparisons+tpe"]
+    made = tables_of(study, ["4.2", "budget"])
+    assert [table.id for table in made] == ["4.2+tpe", "budget+tpe"]
     assert all(MARK in table.title and "proposed by 'tpe'" in table.notes[-1] for table in made)
     assert "not the first n" in made[1].notes[-2]
-    figures = figures_of(study, workspace.root / "figures")
-    assert {figure.name.partition("+")[2] for figure in figures} == {"tpe"}
-    assert all(MARK in figure.title and figure.files[0].is_file() for figure in figures)
+    for figure in figures_of(study, workspace.root / "figures"):
+        assert figure.name.endswith("+tpe") and MARK in figure.title and figure.files[0].is_file()
 
 
 def test_the_audit_says_what_the_search_read(dataset: Dataset, workspace: Workspace, searched: SelectionResult) -> None:
@@ -265,13 +263,6 @@ def test_failed_trials_are_named_or_left_out(dataset: Dataset, tmp_path: Path, m
             judged(dataset, place, study_request(2), allow_missing=True)
     # The same command tries those again that the search had proposed itself, too.
     assert {row.configs for row in judged(dataset, place, study_request(2)).rows} == {2}
-    store = store_of(place)
-    store.register(recipes(dataset), store.setting().model_copy(update={"search": study_request(3).search}), ())
-    attempt = store.claim("w")
-    assert attempt is not None and attempt.trial.index == 0
-    store.give_up(attempt, End.FAILED, "broken")
-    # Its records are whole: how the study ended it does not matter to the judge.
-    assert {row.missing for row in judged(dataset, place, study_request(2), allow_missing=True).rows} == {""}
 
 
 @pytest.mark.slow
