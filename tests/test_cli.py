@@ -488,12 +488,12 @@ def test_strict_makes_a_missing_map_an_error(capsys: Output, maps: list[str], tm
 
 def test_what_selects_follows_the_protocol() -> None:
     realistic, choe = load_protocol("realistic"), load_protocol("choe2020")
-    critters = open_dataset("critters:size=64,train=10,val=4,test=4")
-    assert select._sources(realistic, None, True, critters, "pseudo=ss") == ["cls", "gt", "pseudo=ss"]
-    assert select._sources(realistic, ["pseudo=rpn", "x/"], False, critters, "pseudo=ss") == ["pseudo=rpn", "x/"]
-    assert select._sources(choe, None, True, critters, "pseudo=ss") == ["gt"]
+    given = open_dataset("critters:size=64,train=10,val=10,test=10"), "pseudo=ss"
+    assert select._sources(realistic, None, True, *given) == ["cls", "gt", "pseudo=ss"]
+    assert select._sources(realistic, ["pseudo=rpn", "x/"], False, *given) == ["pseudo=rpn", "x/"]
+    assert select._sources(choe, None, True, *given) == ["gt"]
     with pytest.raises(UsageError, match="Expected --reference"):
-        select._sources(choe, None, False, critters, "pseudo=ss")
+        select._sources(choe, None, False, *given)
 
 
 def _tiny_image(folder: Path) -> Path:

@@ -17,6 +17,10 @@ Threshold = Literal["TT", "VT", "OT"]
 TauFrom = Literal["TT", "VT", "OT", "none"]
 """A threshold policy, or ``none``: PxAP integrates over thresholds, so nothing is chosen."""
 Metric = Literal["max_box_acc", "box_acc_mean", "mean_iou", "top1_loc"]
+SearchSampler = Literal["tpe", "random"]
+"""Samplers of Optuna that propose configurations; ``tpe`` learns from earlier trials, ``random`` does not."""
+Sampler = Literal["plan", "tpe", "random"]
+"""What chooses the configurations that compete: the plan that all methods share, or a search."""
 Unit = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -138,6 +142,33 @@ class Protocol(StrictModel):
             if chosen not in listed:
                 raise ValueError(f"headline.{name} '{chosen}' is not one of {name}s ({', '.join(listed)})")
         return self
+
+
+class SearchedProtocol(Protocol):
+    """The rules of a protocol for configurations that a sampler has proposed: another protocol, with another label.
+
+    No file holds one: a study is searched or planned, whatever rules judge it.
+
+    Attributes:
+        sampler: what proposed the configurations.
+    """
+
+    sampler: SearchSampler
+
+    @classmethod
+    def of(cls, protocol: Protocol, sampler: SearchSampler) -> Self:
+        """Returns a protocol's rules for configurations that were searched."""
+        return cls.model_validate({**protocol.model_dump(), "sampler": sampler})
+
+    @property
+    def label(self) -> str:
+        """``realistic@2+tpe``; labels of planned studies end in a version, so that none looks like this."""
+        return f"{super().label}+{self.sampler}"
+
+    @property
+    def learns(self) -> bool:
+        """Whether the search read the class accuracy of earlier trials on the validation set."""
+        return self.sampler != "random"
 
 
 def policy_label(selection: str, tau_from: str) -> str:

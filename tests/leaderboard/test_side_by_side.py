@@ -39,7 +39,7 @@ def test_the_same_cell_of_both_is_one_line_with_two_columns() -> None:
     (entry,) = [entry for entry in side_by_side(ROWS, [MEASURED]) if entry.policy == "BV-VT" and entry.method == "cam"]
     line = entry.as_dict()
     assert line["published"] == "22.79 vgg16 [a2020 table 1, table 2]; 30.1 vgg16 [b2021 table 1] (doubtful)"
-    assert line["measured"] == "41.25 [38.00, 44.00], n = 400, cub@1"
+    assert line["measured"] == "41.25 [38.00, 44.00], n = 400, cub@1, realistic@2"
     assert (line["dataset"], line["val_boxes"]) == ("cub", "ss")
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from wsol_bench.cli import options
-from wsol_bench.cli.output import print_json, print_rows
+from wsol_bench.cli.output import print_json, print_rows, print_unwrapped, table
 from wsol_bench.cli.parsing import HelpfulGroup
-from wsol_bench.errors import UsageError
+from wsol_bench.errors import UsageError, unknown_choice
 
 app = typer.Typer(cls=HelpfulGroup, help="Collect, check and show measured and printed rows.", rich_markup_mode=None)
 
 _COLUMNS = (
     "dataset",
     "method",
+    "protocol",
     "val_boxes",
-    "selection",
-    "tau_from",
+    "policy",
     "metric",
     "value",
     "ci_low",
@@ -59,7 +59,7 @@ def build(
     if json_:
         print_rows([row.as_dict() for row in rows], as_json=True)
     elif out is None:
-        print_rows([{key: getattr(row, key) for key in _COLUMNS} for row in rows], as_json=False)
+        print_unwrapped(table([{key: getattr(row, key) for key in _COLUMNS} for row in rows]))
 
 
 @app.command()
@@ -68,6 +68,15 @@ def export(
     dataset: Annotated[
         list[str] | None,
         typer.Option("--dataset", "-d", metavar="NAME[:OPTIONS]", help="With a selection; repeatable."),
+    ] = None,
+    sampler: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sampler",
+            metavar="NAME",
+            help="What chose the configurations of the selection: plan, tpe or random; repeatable.",
+            show_default="plan",
+        ),
     ] = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     json_: options.AsJson = False,
@@ -79,7 +88,7 @@ def export(
     from wsol_bench.workflow.leaderboard_check import export_study
     from wsol_bench.workflow.workspace import Workspace
 
-    export_study(Workspace(workspace), dataset or ["critters"], out)
+    export_study(Workspace(workspace), dataset or ["critters"], out, [_sampler(name) for name in sampler or ["plan"]])
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     if json_:
         print_json({"folder": out, "bytes": size})
@@ -167,3 +176,11 @@ def show(
     if not found and not json_:
         raise UsageError("Expected numbers that fit but there are none; fix: fewer options, or other names.")
     print_rows([entry.as_dict() for entry in found], as_json=json_)
+
+
+def _sampler(name: str) -> options.SamplerName:
+    """Checks a name; options that may be repeated cannot have a list of choices."""
+    known: dict[str, options.SamplerName] = {one: one for one in get_args(options.SamplerName)}
+    if name not in known:
+        raise unknown_choice("--sampler", name, known)
+    return known[name]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from wsol_bench.workflow import mask_tables, selection_tables
 
 BadImage = Literal["error", "skip"]
+SamplerName = Literal["plan", "tpe", "random"]
 SplitName = Literal["train", "val", "test"]
 PrecisionName = Literal["fp32", "bf16"]
 
@@ -81,6 +82,20 @@ Overrides = Annotated[
         help="Fix a hyper-parameter, as in --set lr=0.01; repeatable. See 'methods show'.",
     ),
 ]
+Sampler = Annotated[
+    SamplerName,
+    typer.Option(
+        metavar="NAME",
+        help="What chooses the configurations: the plan, or a sampler of Optuna (random, or tpe, which learns from the "
+        "class accuracy of earlier trials): another protocol, with a study and results of its own.",
+    ),
+]
+ChosenBy = Annotated[
+    SamplerName,
+    typer.Option(
+        "--sampler", metavar="NAME", help="What chose the configurations of the selection: plan, tpe or random."
+    ),
+]
 Study = Annotated[
     str | None,
     typer.Option(
@@ -119,6 +134,7 @@ def judged_study(
     workspace: Path,
     threads: int | None,
     allow_missing: bool,
+    sampler: SamplerName,
 ) -> selection_tables.Study | mask_tables.MaskStudy:
     """Judges the latest selection on a dataset again, by boxes or by masks, for the commands that show it."""
     from wsol_bench.datasets.open_dataset import open_dataset
@@ -130,7 +146,7 @@ def judged_study(
     from wsol_bench.workflow.workspace import Workspace
 
     place = Workspace(workspace)
-    plan = read_plan(place, dataset)
+    plan = read_plan(place, dataset, sampler)
     opened = open_dataset(dataset, root=root, metadata=metadata)
     several = threads or cores()
     if plan.scored == "masks":

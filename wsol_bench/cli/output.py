@@ -75,7 +75,8 @@ def table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for key, value in rows[0].items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        made.add_column(key.replace("_", " "), justify="right" if number else "left")
+        # A long name runs on in the next line: cut short it could be another one.
+        made.add_column(key.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in rows:
         # Square brackets are markup to rich.
         made.add_row(*(_cell(value).replace("[", "\\[") for value in row.values()))

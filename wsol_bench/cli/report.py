@@ -23,6 +23,7 @@ def report(
     dataset: options.Dataset = "critters",
     root: options.Root = None,
     metadata: options.Metadata = None,
+    sampler: options.ChosenBy = "plan",
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     images: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Images per list of the gallery.")] = 8,
     figures: Annotated[bool, typer.Option(help="Draw the figures, as SVG, PDF and PNG.")] = True,
@@ -48,7 +49,7 @@ def report(
     from wsol_bench.workflow.report import check_out, write_report
 
     check_out(out)
-    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing)
+    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing, sampler)
     if isinstance(study, MaskStudy):
         raise only_boxes("the report", study)
     with working():

@@ -13,9 +13,13 @@ from wsol_bench.cli.parsing import pairs
 from wsol_bench.errors import MissingPackageError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wsol_bench.datasets.base import Dataset
     from wsol_bench.protocol import Protocol
     from wsol_bench.report.untested_result import UntestedSelection
+    from wsol_bench.search.plan import PlanRequest
+    from wsol_bench.workflow.run_study import StudyRequest
 
 TABLE_WIDTH = 120
 """Columns of the result tables where the output is no terminal."""
@@ -43,6 +47,17 @@ def select(
     hparam_seed: options.HparamSeed = 0,
     epochs: options.Epochs = None,
     set_: options.Overrides = None,
+    sampler: options.Sampler = "plan",
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URL",
+            envvar="WSOL_BENCH_STUDY",
+            show_envvar=False,
+            help="Where a search keeps its trials, as in 'sweep'; a plan is judged without.",
+            show_default="(WORKSPACE/studies/DATASET-SAMPLER.journal)",
+        ),
+    ] = None,
     protocol: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="realistic, choe2020, or a YAML file.")
     ] = "realistic",
@@ -79,12 +94,16 @@ def select(
     BT remain, and pseudo-masks are made of recorded maps. Where the test images have neither, nothing is scored: the
     sources choose all the same, how far they agree is printed, and the boxes that each choice draws are written.
 
+    With --sampler what was searched competes instead of the plan. Its rows are of another protocol (realistic@2+tpe)
+    and lie in WORKSPACE/results/DATASET+SAMPLER; the other commands take the same --sampler.
+
     \b
     Examples:
       wsol-bench select
       wsol-bench select --method cam --configs 8 --val pseudo=ss --val my_boxes/
       wsol-bench select -d tiny-imagenet --root tiny-imagenet-200 --json
       wsol-bench select -d openimages --root ROOT --val maps:cam --val noise:20
+      wsol-bench select --sampler tpe --configs 20
     """
     from wsol_bench.datasets.open_dataset import open_dataset
     from wsol_bench.judge.scores import PX_AP
@@ -118,12 +137,13 @@ def select(
     from wsol_bench.workflow.workspace import Workspace
 
     refuse_several("select")
+    searched = _searched(sampler, plan, dataset, root, metadata, study)
     with working():
         result = run(
             opened,
             SelectionRequest(
                 dataset_spec=dataset,
-                trials=enumerate_trials(plan, dataset, opened.version),
+                trials=enumerate_trials(plan.recipes if searched else plan, dataset, opened.version),
                 sources=sources,
                 metric=metric,
                 protocol=protocol,
@@ -131,6 +151,7 @@ def select(
                 workers=workers or options.cores(),
                 classifier=ClassifierRequest.like(plan, dataset),
                 allow_missing=allow_missing,
+                study=searched,
             ),
             Workspace(workspace),
             device=device,
@@ -147,6 +168,23 @@ def select(
         print_untested(result)
     else:
         print_selection(result, metric, console(TABLE_WIDTH))
+
+
+def _searched(
+    sampler: options.SamplerName,
+    plan: PlanRequest,
+    dataset: str,
+    root: Path | None,
+    metadata: Path | None,
+    study: str | None,
+) -> StudyRequest | None:
+    """The study of the search that competes, if one does: a plan needs none, and no Optuna."""
+    if sampler == "plan":
+        return None
+    from wsol_bench.search.study_setting import SearchSetting
+    from wsol_bench.workflow.run_study import StudyRequest
+
+    return StudyRequest(dataset, root, metadata, study, search=SearchSetting.of(plan, sampler))
 
 
 def print_untested(result: UntestedSelection) -> None:

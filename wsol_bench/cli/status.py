@@ -14,6 +14,7 @@ from wsol_bench.cli.output import console, print_json, working
 
 def status(
     dataset: options.Dataset = "critters",
+    sampler: options.Sampler = "plan",
     study: options.Study = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show every change; Ctrl-C ends it.")] = False,
@@ -35,7 +36,7 @@ def status(
     from wsol_bench.workflow.study import study_address
     from wsol_bench.workflow.workspace import Workspace
 
-    address = StudyAddress.parse(study) if study else study_address(None, Workspace(workspace), dataset)
+    address = StudyAddress.parse(study) if study else study_address(None, Workspace(workspace), dataset, sampler)
     if address.is_journal and not Path(address.place).is_file():
         raise UsageError(f"Expected a study at {address.masked} but there is none; fix: 'wsol-bench sweep' makes it.")
     store = TrialStore.open(address)

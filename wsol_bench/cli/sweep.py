@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -40,14 +39,7 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Of the launcher, as in partition=gpu; repeatable."),
     ] = None,
-    sampler: Annotated[
-        Literal["plan", "tpe", "random"],
-        typer.Option(
-            metavar="NAME",
-            help="What chooses the configurations: the plan, or a sampler of Optuna that learns from the class "
-            "accuracy of earlier trials (tpe, random), which is another protocol and has a study of its own.",
-        ),
-    ] = "plan",
+    sampler: options.Sampler = "plan",
     retries: Annotated[
         int, typer.Option(min=0, metavar="N", help="How often a trial is taken up again after its worker died.")
     ] = 3,
@@ -89,11 +81,8 @@ def sweep(
     from wsol_bench.workflow.workspace import Workspace
 
     opened = open_dataset(dataset, root=root, metadata=metadata)
-    search = None
-    if sampler != "plan":
-        search = SearchSetting(sampler=sampler, configs=configs, seed=hparam_seed, fixed=tuple(plan.overrides or ()))
-        plan = replace(plan, configs=1, seeds=1)
-    trials = enumerate_trials(plan, dataset, opened.version)
+    search = None if sampler == "plan" else SearchSetting.of(plan, sampler)
+    trials = enumerate_trials(plan.recipes if search else plan, dataset, opened.version)
     place = Workspace(workspace)
     cost = None
     # Started by torchrun: all processes train, the first one talks.

@@ -27,6 +27,7 @@ def tables(
     dataset: options.Dataset = "critters",
     root: options.Root = None,
     metadata: options.Metadata = None,
+    sampler: options.ChosenBy = "plan",
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write each table as CSV.")] = None,
     figures: Annotated[
@@ -48,11 +49,12 @@ def tables(
     Examples:
       wsol-bench tables
       wsol-bench tables --table 4.2 -d tiny-imagenet --root tiny-imagenet-200
+      wsol-bench tables --sampler tpe --table regret
     """
     from wsol_bench.workflow.mask_tables import MaskStudy, only_boxes, tables_of_masks
     from wsol_bench.workflow.selection_tables import TABLES, figures_of, tables_of
 
-    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing)
+    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing, sampler)
     if isinstance(study, MaskStudy):
         if figures is not None:
             raise only_boxes("the figures", study)
@@ -75,6 +77,7 @@ def audit(
     dataset: options.Dataset = "critters",
     root: options.Root = None,
     metadata: options.Metadata = None,
+    sampler: options.ChosenBy = "plan",
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     metric: Annotated[
         str | None,
@@ -95,12 +98,13 @@ def audit(
     itself realistic although ground truth was read for its training, selection or threshold.
     """
     from wsol_bench.judge.scores import PX_AP
+    from wsol_bench.report.searched import marked
     from wsol_bench.report.study_tables import audit_table
     from wsol_bench.workflow.judge_mask_plan import audit_of_masks
     from wsol_bench.workflow.mask_tables import MaskStudy
     from wsol_bench.workflow.selection_tables import audit_of
 
-    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing)
+    study = options.judged_study(dataset, root, metadata, workspace, threads, allow_missing, sampler)
     if isinstance(study, MaskStudy):
         rows = audit_of_masks(study.plan, study.judged, study.workspace)
         metric = metric or PX_AP
@@ -113,6 +117,6 @@ def audit(
     if json_:
         print_json({"rows": [row.as_dict() for row in shown]})
     else:
-        console(AUDIT_WIDTH).print(audit_table(shown).rendered())
+        console(AUDIT_WIDTH).print(marked(audit_table(shown), study.judged.protocol).rendered())
     if any(row.refused for row in rows):
         raise typer.Exit(1)

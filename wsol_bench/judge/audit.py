@@ -2,8 +2,8 @@
 
 Evidence, none of it a promise: the ledger of the choice itself; the ledger of the training of the chosen run
 (``provenance.json``); the card of the pseudo-boxes that chose, or the ledger of the training whose maps became
-pseudo-masks. A row is ``realistic`` only if no ground truth was read for training, selection or threshold,
-``unvouched`` where evidence is missing, and otherwise ``not realistic``.
+pseudo-masks; what a search of configurations learnt from. A row is ``realistic`` only if no ground truth was read for
+training, selection or threshold, ``unvouched`` where evidence is missing, and otherwise ``not realistic``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from wsol_bench.annotations.firewall import Access
 from wsol_bench.judge.judgement import Decided
 from wsol_bench.judge.scores import CLS, PX_AP
 from wsol_bench.judge.selection import Decision
-from wsol_bench.protocol import Protocol
+from wsol_bench.protocol import Protocol, SearchedProtocol
 
-Stage = Literal["training", "pseudo-boxes", "pseudo-masks", "choice", "score"]
+Stage = Literal["search", "training", "pseudo-boxes", "pseudo-masks", "choice", "score"]
 Verdict = Literal["realistic", "not realistic", "unvouched"]
 
 
@@ -62,6 +62,7 @@ class AuditedRow:
 
     Attributes:
         method: registered name.
+        protocol: id and version, and the sampler of a search.
         source: what selected.
         policy: ``BV-VT`` and the like.
         metric: what is reported.
@@ -74,6 +75,7 @@ class AuditedRow:
     """
 
     method: str
+    protocol: str
     source: str
     policy: str
     metric: str
@@ -118,6 +120,11 @@ def _audited(
     evidence: list[Evidence] = []
     against: list[str] = []
     unknown: list[str] = []
+    searched = protocol if isinstance(protocol, SearchedProtocol) else None
+    if searched is not None and searched.learns:
+        # Class accuracy is all that the study of a search is told (TrialStore.complete), once per trial.
+        reader = f"the sampler '{searched.sampler}', to propose configurations"
+        evidence.append(Evidence("search", "labels", "val", reader, "", len(judgement.runs)))
     trained = provenance.training.get(run)
     if trained is None:
         unknown.append("the training of this run has no provenance")
@@ -139,10 +146,12 @@ def _audited(
             unknown.append(f"nobody vouches for the origin of '{decision.source}'")
     evidence.append(Evidence("score", "gt", "test", "the judge, to report", "", 1))
     enough = seeds.get(run.partition("/seed")[0], 0) >= protocol.seeds
+    drawn = () if searched is None else (f"configurations by '{searched.sampler}', not common to all methods",)
     few = () if enough else (f"fewer than {protocol.seeds} seeds of the chosen configuration",)
     frozen = decision.source == CLS and decision.note.startswith("undefined")
     return AuditedRow(
         method=judgement.method,
+        protocol=protocol.label,
         source=decision.source,
         policy=decision.label,
         metric=decision.metric,
@@ -150,7 +159,7 @@ def _audited(
         claims=decision.realistic,
         verdict="not realistic" if against else "unvouched" if unknown else "realistic",
         reasons=tuple(dict.fromkeys(against or unknown)),
-        remarks=(*few, *((decision.note,) if frozen else ())),
+        remarks=(*drawn, *few, *((decision.note,) if frozen else ())),
         evidence=tuple(evidence),
     )
 

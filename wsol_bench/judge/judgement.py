@@ -178,7 +178,7 @@ def refuse_unfinished(method: str, labels: Sequence[str]) -> None:
     if labels:
         raise RecordError(
             f"Expected all planned runs of '{method}' to be finished but {', '.join(labels)} are not; fix: "
-            "'wsol-bench sweep', or --allow-missing to go on with what there is."
+            "the 'wsol-bench sweep' that they belong to, or --allow-missing to go on with what there is."
         )
 
 

@@ -100,4 +100,4 @@ def _printed(rows: Sequence[PublishedRow]) -> list[str]:
 
 
 def _measured(row: ResultRow) -> str:
-    return f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}], n = {row.n}, {row.dataset_version}"
+    return f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}], n = {row.n}, {row.dataset_version}, {row.protocol}"

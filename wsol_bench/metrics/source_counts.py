@@ -112,8 +112,13 @@ def _count(
         longest = max(longest, offsets[i + 1] - offsets[i])
     ious = np.empty(longest, dtype=np.float64)
     areas = np.empty(longest, dtype=np.int32)
-    starts = np.empty(longest, dtype=np.int32)
-    kept = np.empty(longest, dtype=np.int32)
+    # Unsigned, because every signed index is checked for being negative.
+    starts = np.empty(longest, dtype=np.uint32)
+    kept = np.empty(longest, dtype=np.uint32)
+    # Whoever has reached l levels stays there as long as the IoU lies between bounds l and l + 1, as it does mostly.
+    bounds = np.empty(len(thresholds) + 2, dtype=np.float64)
+    bounds[0], bounds[-1] = -np.inf, np.inf
+    bounds[1:-1] = thresholds
     one = np.int32(1)
     zero = np.int32(0)
     for i in range(len(offsets) - 1):
@@ -151,14 +156,15 @@ def _count(
                 units = np.int64(iou * _UNIT + 0.5)
                 sums[s, start] += units - reached
                 reached, previous = units, iou
+                if bounds[level] <= iou < bounds[level + 1]:
+                    continue
                 now = 0
                 for d in range(len(thresholds)):
                     now += iou >= thresholds[d]
-                if now != level:
-                    for g in range(len(groups)):
-                        if groups[g, i]:
-                            for d in range(level, now):
-                                hits[s, g, d, start] += 1
-                            for d in range(now, level):
-                                hits[s, g, d, start] -= 1
-                    level = now
+                for g in range(len(groups)):
+                    if groups[g, i]:
+                        for d in range(level, now):
+                            hits[s, g, d, start] += 1
+                        for d in range(now, level):
+                            hits[s, g, d, start] -= 1
+                level = now

@@ -10,6 +10,7 @@ from wsol_bench.judge.scores import CLS
 from wsol_bench.judge.without_truth import ChoicePair, Overlap, SourcePair, UntestedMethod
 from wsol_bench.protocol import Protocol
 from wsol_bench.report.printed_table import Cell, PrintedTable
+from wsol_bench.report.searched import marked
 from wsol_bench.training.trial_folder import dataset_slug
 
 CANNOT = (
@@ -52,7 +53,7 @@ class UntestedSelection:
             made.append(self._sources())
         if self.choice_pairs:
             made.append(self._drawn())
-        return made
+        return [marked(table, self.protocol) for table in made]
 
     def sentences(self) -> list[str]:
         """Says for each method how much the choice of the source matters for the boxes, and what stays open."""

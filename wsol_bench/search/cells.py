@@ -8,7 +8,7 @@ move a trial out of ``WAITING``, and only one can finish it. Everything here is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -131,6 +131,11 @@ class Cell:
         return self.attempt.trial
 
     @property
+    def method(self) -> str:
+        """Name of its method."""
+        return self.trial.config.method
+
+    @property
     def state(self) -> CellState:
         """Where it stands."""
         attempt = self.attempt
@@ -154,6 +159,10 @@ class Cell:
     def finished(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in (CellState.COMPLETE, CellState.DIVERGED, CellState.FAILED)
+
+    def numbered(self, index: int) -> Cell:
+        """Returns the cell with another number of its configuration."""
+        return replace(self, attempt=replace(self.attempt, trial=replace(self.trial, index=index)))
 
     @property
     def message(self) -> str:

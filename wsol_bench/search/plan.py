@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wsol_bench.datasets.open_dataset import DatasetSpec
 from wsol_bench.errors import UsageError, unknown_choice
@@ -63,6 +63,11 @@ class PlanRequest:
                 raise UsageError(f"Expected {option} to be at least 1 but got {number}.")
         if not self.methods:
             raise UsageError("Expected at least one --method but got none.")
+
+    @property
+    def recipes(self) -> PlanRequest:
+        """Configuration 0 of each method, from which a search begins."""
+        return replace(self, configs=1, seeds=1)
 
 
 @dataclass(frozen=True)

@@ -14,42 +14,53 @@ from optuna.trial import TrialState, create_trial
 
 from wsol_bench.errors import UsageError
 from wsol_bench.methods.hparams import Value
+from wsol_bench.protocol import SearchSampler
 from wsol_bench.search.cells import Cell
 from wsol_bench.search.optuna_space import optuna_distribution, optuna_params
-from wsol_bench.search.plan import MethodOnDataset, drawn_by_others
+from wsol_bench.search.plan import MethodOnDataset, PlannedTrial, drawn_by_others
 from wsol_bench.search.study_setting import SearchSetting
 from wsol_bench.search.trial_store import TrialStore
 
-PLAN = "plan"
-"""The default: every configuration is known before anything runs."""
-
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+SAMPLERS: dict[SearchSampler, Callable[[int], BaseSampler]] = {
     # Trials that are running count as bad ones, or many workers would all try the same place.
     "tpe": lambda seed: TPESampler(seed=seed, constant_liar=True),
     "random": lambda seed: RandomSampler(seed=seed),
 }
+
+_PROPOSALS = 100
+"""Proposals for one place after which a search has nothing new to propose."""
+
+_SEEDS_APART = 1_000_003
+"""So that a proposal made again does not repeat that of another place."""
 
 
 def extend(store: TrialStore) -> bool:
     """Adds the next configuration of the first method that has not got all of its own; returns whether there was one.
 
     Args:
-        store: a study with a search.
+        store: a study.
     """
-    search = store.setting().search
-    if search is None:
-        return False
-    by_method: dict[str, list[Cell]] = {}
-    for cell in store.cells():
-        by_method.setdefault(cell.trial.config.method, []).append(cell)
-    for cells in by_method.values():
-        if len(cells) < search.configs:
-            store.add(drawn_by_others(cells[0].trial, len(cells), propose(search, cells)))
+    for search, cells in store.searches():
+        if cells and len(cells) < search.configs:
+            store.add(_proposed(search, cells))
             return True
     return False
 
 
-def propose(search: SearchSetting, cells: Sequence[Cell]) -> dict[str, Value]:
+def _proposed(search: SearchSetting, cells: Sequence[Cell]) -> PlannedTrial:
+    """Returns a configuration that the method has not got yet; few whole numbers or choices are soon proposed twice."""
+    known = {cell.trial.config.trial_id for cell in cells}
+    for again in range(_PROPOSALS):
+        trial = drawn_by_others(cells[0].trial, len(cells), propose(search, cells, again))
+        if trial.config.trial_id not in known:
+            return trial
+    raise UsageError(
+        f"Expected --configs {len(cells)} or fewer, because '{search.sampler}' finds no other configuration of "
+        f"'{cells[0].trial.config.method}', but got {search.configs}."
+    )
+
+
+def propose(search: SearchSetting, cells: Sequence[Cell], again: int = 0) -> dict[str, Value]:
     """Returns the searched parameters of the next configuration of a method.
 
     Args:
@@ -57,11 +68,13 @@ def propose(search: SearchSetting, cells: Sequence[Cell]) -> dict[str, Value]:
             results.
         cells: the trials of the method so far, its recipe first. What they reached is a class accuracy: class labels
             are all that a search may learn from, boxes belong to the judge.
+        again: how many proposals for the same place were of no use.
 
     Raises:
         UsageError: everything is fixed.
     """
-    study = optuna.create_study(direction="maximize", sampler=SAMPLERS[search.sampler](search.seed + len(cells)))
+    seed = search.seed + len(cells) + again * _SEEDS_APART
+    study = optuna.create_study(direction="maximize", sampler=SAMPLERS[search.sampler](seed))
     for cell in cells:
         params, distributions = optuna_params(cell.trial.config)
         if cell.attempt.value is not None:

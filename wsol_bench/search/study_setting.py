@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from wsol_bench.errors import UsageError
+from wsol_bench.protocol import SearchSampler
+from wsol_bench.search.plan import PlanRequest
 
 STUDY_FORMAT = 1
 """Raised when what a study keeps changes; other formats are refused."""
@@ -20,10 +26,24 @@ class SearchSetting(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sampler: str
+    sampler: SearchSampler
     configs: int = Field(gt=0)
     seed: int = 0
     fixed: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, plan: PlanRequest, sampler: SearchSampler) -> Self:
+        """Returns the search that takes the place of a plan.
+
+        Raises:
+            UsageError: the plan has several seeds.
+        """
+        if plan.seeds != 1:
+            raise UsageError(
+                f"Expected --seeds 1 with --sampler {sampler}, which tries each configuration once, but got "
+                f"{plan.seeds}."
+            )
+        return cls(sampler=sampler, configs=plan.configs, seed=plan.hparam_seed, fixed=tuple(plan.overrides or ()))
 
 
 class StudySetting(BaseModel):

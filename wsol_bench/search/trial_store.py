@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import DuplicatedStudyError, StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
-from wsol_bench.errors import UnreachableError, UsageError, WorkspaceError
+from wsol_bench.errors import UsageError, WorkspaceError
 from wsol_bench.search.cells import Attempt, Cell, CellState, End, cells_of
 from wsol_bench.search.optuna_space import optuna_params
 from wsol_bench.search.plan import PlannedTrial
+from wsol_bench.search.same_study import check_search, check_setting
+from wsol_bench.search.storage_errors import if_unfinished, talking_to
 from wsol_bench.search.study_address import StudyAddress, masked
-from wsol_bench.search.study_setting import STUDY_FORMAT, StudySetting
+from wsol_bench.search.study_setting import STUDY_FORMAT, SearchSetting, StudySetting
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -58,7 +58,7 @@ class TrialStore:
         """
         storage = address.open()
         if not address.name:
-            with _talking_to(address):
+            with talking_to(address):
                 names = sorted({study.study_name.partition("/")[0] for study in storage.get_all_studies()})
             if len(names) != 1:
                 raise UsageError(
@@ -95,25 +95,15 @@ class TrialStore:
                 for complete have lost them and are run again.
 
         Raises:
-            UsageError: the study has another dataset, or its configurations are chosen in another way.
+            UsageError: the trials belong into another study.
             WorkspaceError: the place cannot be written.
         """
         whole = set(finished)
         by_method: dict[str, list[PlannedTrial]] = {}
         for trial in trials:
             by_method.setdefault(trial.config.method, []).append(trial)
-        for before in self._studies().values():
-            if before.dataset != setting.dataset:
-                raise UsageError(
-                    f"Expected the study {self.address.masked} to have the dataset '{setting.dataset}' but it has "
-                    f"'{before.dataset}'; fix: another --study."
-                )
-            if _chosen_by(before) != _chosen_by(setting):
-                raise UsageError(
-                    f"Expected the configurations of the study {self.address.masked} to be chosen by "
-                    f"'{_chosen_by(setting)}' but they are by '{_chosen_by(before)}'; fix: another --study."
-                )
-        with _talking_to(self.address):
+        self.refuse_another(trials, setting)
+        with talking_to(self.address):
             for method, planned in by_method.items():
                 study = self._study_of(method)
                 self.storage.set_study_user_attr(study, _SETTING, setting.model_dump(mode="json"))
@@ -127,9 +117,41 @@ class TrialStore:
                     if cell.state == CellState.FAILED or (lost and trial.config.trial_id not in whole):
                         self._renew(study, cell.attempt, deaths=0)
 
+    def refuse_another(self, trials: Sequence[PlannedTrial], setting: StudySetting) -> None:
+        """Makes sure that a plan or a search, from configuration 0 of each method on, may go on in this study.
+
+        Raises:
+            UsageError: the study has another dataset, its configurations are chosen in another way, or its search was
+                begun with other options.
+        """
+        studies, place = self._studies(), self.address.masked
+        for before in studies.values():
+            check_setting(before, setting, place)
+        recipes = {trial.config.method: trial for trial in trials if trial.index == 0}
+        for study, before in studies.items():
+            if before.search is None or setting.search is None:
+                continue
+            with talking_to(self.address):
+                cells = self._cells_of(study, before)
+            if cells and cells[0].trial.config.method in recipes:
+                first = cells[0].trial
+                check_search(before.search, setting.search, first, recipes[first.config.method], place)
+
+    def searches(self) -> list[tuple[SearchSetting, list[Cell]]]:
+        """Returns the search of each method with its trials so far; empty where all configurations are planned.
+
+        Methods whose searches were begun by different commands have different settings.
+        """
+        found = []
+        for study, setting in self._studies().items():
+            if setting.search is not None:
+                with talking_to(self.address):
+                    found.append((setting.search, self._cells_of(study, setting)))
+        return found
+
     def add(self, trial: PlannedTrial) -> None:
         """Adds a trial to the study of its method, which is there already."""
-        with _talking_to(self.address):
+        with talking_to(self.address):
             self._create(self._study_of(trial.config.method), trial)
 
     def cells(self, only: Iterable[str] | None = None) -> list[Cell]:
@@ -141,7 +163,7 @@ class TrialStore:
         wanted = None if only is None else set(only)
         found = []
         for study, setting in self._studies().items():
-            with _talking_to(self.address):
+            with talking_to(self.address):
                 found += self._cells_of(study, setting)
         return [cell for cell in found if wanted is None or cell.trial.config.trial_id in wanted]
 
@@ -156,7 +178,7 @@ class TrialStore:
         """
         wanted = None if only is None else set(only)
         for study, setting in self._studies().items():
-            with _talking_to(self.address):
+            with talking_to(self.address):
                 for cell in self._cells_without_the_dead(study, setting):
                     if wanted is not None and cell.trial.config.trial_id not in wanted:
                         continue
@@ -166,7 +188,7 @@ class TrialStore:
 
     def beat(self, attempt: Attempt, number: int, progress: Mapping[str, Any]) -> bool:
         """Gives a sign of life; returns False when the attempt was given to somebody else."""
-        with _talking_to(self.address), _if_unfinished() as lost:
+        with talking_to(self.address), if_unfinished() as lost:
             self.storage.set_trial_user_attr(attempt.key, "progress", {**progress, "beat": number})
         return not lost
 
@@ -179,7 +201,7 @@ class TrialStore:
             diverged: whether the numbers stopped being finite.
         """
         finite = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
-        with _talking_to(self.address), _if_unfinished() as lost:
+        with talking_to(self.address), if_unfinished() as lost:
             for epoch, value in finite.items():
                 self.storage.set_trial_intermediate_value(attempt.key, epoch, value)
             self.storage.set_trial_user_attr(attempt.key, "diverged", diverged)
@@ -195,7 +217,7 @@ class TrialStore:
             end: why; decides whether the trial is tried again.
             message: for people.
         """
-        with _talking_to(self.address), _if_unfinished() as lost:
+        with talking_to(self.address), if_unfinished() as lost:
             self.storage.set_trial_user_attr(attempt.key, "end", end.value)
             self.storage.set_trial_user_attr(attempt.key, "message", masked(message))
             self.storage.set_trial_state_values(attempt.key, TrialState.FAIL)
@@ -213,7 +235,7 @@ class TrialStore:
 
     def _studies(self) -> dict[int, StudySetting]:
         """The setting of each of Optuna's studies that belong to this one, by Optuna's id."""
-        with _talking_to(self.address):
+        with talking_to(self.address):
             ours = [one for one in self.storage.get_all_studies() if one.study_name.startswith(f"{self.address.name}/")]
             # One without a setting and without trials is being made, or was when its maker was killed.
             there = [one for one in ours if _SETTING in one.user_attrs or self.storage.get_n_trials(one._study_id)]
@@ -250,8 +272,11 @@ class TrialStore:
                 f"one ({error}); fix: another --study."
             ) from error
         cells = cells_of(attempts, setting.max_deaths)
-        # Several workers may propose the last configuration of a search; the first one counts.
-        return cells if setting.search is None else cells[: setting.search.configs]
+        if setting.search is None:
+            return cells
+        # Several workers may propose the last configuration of a search, and the first one counts; others have
+        # proposed under the same number at the same time, and their place says which is which.
+        return [cell.numbered(place) for place, cell in enumerate(cells[: setting.search.configs])]
 
     def _create(self, study: int, trial: PlannedTrial) -> None:
         params, distributions = optuna_params(trial.config)
@@ -279,7 +304,7 @@ class TrialStore:
         self.storage.create_new_trial(study, template)
 
     def _take(self, attempt: Attempt, worker: str) -> bool:
-        with _if_unfinished() as lost:
+        with if_unfinished() as lost:
             if not self.storage.set_trial_state_values(attempt.key, TrialState.RUNNING):
                 return False
             self.storage.set_trial_user_attr(attempt.key, "worker", worker)
@@ -305,30 +330,3 @@ class TrialStore:
             self._last_signs[attempt.key] = (attempt.beat, self.clock())
             return False
         return self.clock() - since > setting.grace
-
-
-def _chosen_by(setting: StudySetting) -> str:
-    return "plan" if setting.search is None else setting.search.sampler
-
-
-@contextmanager
-def _if_unfinished() -> Iterator[list[bool]]:
-    """Yields a list that is not empty afterwards when somebody else had finished the trial."""
-    lost: list[bool] = []
-    try:
-        yield lost
-    except UpdateFinishedTrialError:
-        lost.append(True)
-
-
-@contextmanager
-def _talking_to(address: StudyAddress) -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        cause = error.__cause__ or error
-        reason = masked(str(getattr(cause, "orig", None) or cause)).strip().splitlines()[0]
-        raise UnreachableError(
-            f"Expected the study {address.masked} to answer but: {reason}. Fix: when the database runs again, run the "
-            "same command; what is finished is kept."
-        ) from None

@@ -170,7 +170,7 @@ def recorded_runs(dataset: Dataset, plan: SelectionPlan, workspace: Workspace) -
         if not found.runs[method]:
             raise RecordError(
                 f"Expected records of '{method}' but none of {', '.join(labels)} has any in {workspace.root}; fix: "
-                "'wsol-bench sweep'."
+                f"'wsol-bench sweep {plan.options}'."
             )
     return found
 

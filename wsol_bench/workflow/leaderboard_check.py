@@ -16,6 +16,7 @@ from wsol_bench.judge.noise_study import PREFIX as NOISE
 from wsol_bench.judge.rows import ResultRow, as_text
 from wsol_bench.judge.scores import CLS, GT
 from wsol_bench.leaderboard.measured import IDENTITY, read_rows
+from wsol_bench.protocol import Sampler
 from wsol_bench.training.trial_folder import TrialFolder
 from wsol_bench.workflow.judge_mask_plan import judge_mask_plan
 from wsol_bench.workflow.judge_plan import judge_plan
@@ -109,19 +110,22 @@ def check_file(
     return found
 
 
-def export_study(workspace: Workspace, datasets: Sequence[str], target: Path) -> Path:
+def export_study(
+    workspace: Workspace, datasets: Sequence[str], target: Path, samplers: Sequence[Sampler] = ("plan",)
+) -> Path:
     """Copies what is needed to derive rows again, without weights, images and traces.
 
     Args:
         workspace: with selections.
         datasets: as the user named them.
         target: a new folder.
+        samplers: what chose the configurations of the selections; each must have one on each dataset.
 
     Raises:
         UsageError: there is no selection on a dataset, or the folder exists.
         DataError: the boxes of a source lie outside the workspace.
     """
-    plans = [read_plan(workspace, spec) for spec in datasets]
+    plans = [read_plan(workspace, spec, sampler) for spec in datasets for sampler in samplers]
     try:
         with whole_folder(target) as folder:
             for plan in plans:
@@ -140,7 +144,7 @@ def _copy_plan(plan: SelectionPlan, workspace: Workspace, copy: Workspace) -> No
     else:
         _copy_boxes(plan, workspace, copy)
     for name in (FILE, "rows.csv"):
-        _copy(workspace.results(plan.dataset) / name, copy.results(plan.dataset) / name)
+        _copy(plan.results(workspace) / name, plan.results(copy) / name)
 
 
 def _copy_makers(plan: SelectionPlan, workspace: Workspace, copy: Workspace) -> None:
@@ -195,7 +199,7 @@ def _key(row: ResultRow) -> tuple[str, ...]:
 
 
 def _name(row: ResultRow) -> str:
-    return f"{row.dataset} {row.method} {row.val_boxes} {row.policy} {row.metric}"
+    return f"{row.dataset} {row.method} {row.val_boxes} {row.policy} {row.metric} {row.protocol}"
 
 
 def _changes(claimed: ResultRow, derived: ResultRow) -> Iterator[str]:

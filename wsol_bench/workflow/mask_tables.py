@@ -16,6 +16,7 @@ from wsol_bench.protocol import Protocol
 from wsol_bench.records.run_record import has_maps
 from wsol_bench.report.printed_table import PrintedTable
 from wsol_bench.report.protocol_tables import mask_table
+from wsol_bench.report.searched import marked
 from wsol_bench.workflow.judge_mask_plan import MaskJudged
 from wsol_bench.workflow.judge_plan import recorded_ids
 from wsol_bench.workflow.mask_sources import drawn_eroded, drawn_exact
@@ -61,7 +62,7 @@ def tables_of_masks(study: MaskStudy, known: Sequence[str], wanted: Sequence[str
             raise only_boxes(f"Table {name}", study)
     judged = study.judged
     runs = {one.method: one.runs for one in judged.judgements}
-    return [mask_table_of(study.dataset, runs, judged.protocol, study.plan.replicates)]
+    return [marked(mask_table_of(study.dataset, runs, judged.protocol, study.plan.replicates), judged.protocol)]
 
 
 def only_boxes(what: str, study: MaskStudy) -> UsageError:

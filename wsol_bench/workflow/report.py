@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from wsol_bench.report.html_tables import (
 )
 from wsol_bench.report.page import write_page
 from wsol_bench.report.printed_table import PrintedTable
+from wsol_bench.report.searched import marked
 from wsol_bench.report.study_tables import audit_table
 from wsol_bench.report.table_texts import write_texts
 from wsol_bench.report.tables import METRIC_TITLES
@@ -144,9 +145,9 @@ def _content(
         "headline": f"{headline.selection}-{headline.threshold}",
         "baselines": ", ".join(f"{name} {accuracy:.1f} %" for name, (accuracy, _) in judged.fixed_boxes.items()),
         "audit_words": _audit_words(claims, confirmed, refused),
-        "results": shown(results_table(judged.rows, protocol.metrics)),
-        "tables": [shown(one, intervals=intervals if one.id == "4.2" else None) for one in made],
-        "audit": shown(replace(audit_table([row for row in audited if row.metric == headline.metric]), section=1)),
+        "results": shown(marked(results_table(judged.rows, protocol.metrics), protocol)),
+        "tables": [shown(one, intervals=intervals if one.id.startswith("4.2") else None) for one in made],
+        "audit": shown(marked(audit_table([row for row in audited if row.metric == headline.metric]), protocol)),
         "costs": shown(costs_table(study, measured)),
         "figures": [_figure_view(figure, folder) for figure in drawn],
         "sources": sources_of(study),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from wsol_bench import __version__
 from wsol_bench.errors import RecordError
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR
+from wsol_bench.protocol import SearchedProtocol
 from wsol_bench.report.printed_table import Cell, PrintedTable
 from wsol_bench.training.trial_folder import TrialFolder
 from wsol_bench.workflow.report_gallery import sources_of
@@ -79,6 +79,7 @@ def provenance_of(study: Study, supervision: str) -> list[tuple[str, str]]:
     boxes = dict.fromkeys((row.val_boxes, row.val_boxes_hash) for row in judged.rows if row.val_boxes_hash)
     return [
         ("Protocol", f"{judged.protocol.label}: {judged.protocol.title}. {judged.protocol.citation}"),
+        ("Configurations", _chosen_by(study)),
         ("Evaluator", BOX_EVALUATOR),
         ("Dataset", f"{study.dataset.name}, version {study.dataset.version}, opened as {plan.dataset}"),
         ("Judged by", f"wsol-bench {__version__}, intervals from {plan.replicates} bootstrap replicates"),
@@ -95,7 +96,7 @@ def provenance_of(study: Study, supervision: str) -> list[tuple[str, str]]:
 
 def commands_of(study: Study) -> list[str]:
     """Returns the commands that derive the numbers again, with ``WORKSPACE`` and ``DIR`` to be filled in."""
-    place = f"-d {shlex.quote(study.plan.dataset)} -w WORKSPACE"
+    place = f"{study.plan.options} -w WORKSPACE"
     if study.dataset.root is not None:
         place += " --root DIR"
     return [
@@ -103,6 +104,14 @@ def commands_of(study: Study) -> list[str]:
         f"wsol-bench tables {place}",
         f"wsol-bench audit {place}",
     ]
+
+
+def _chosen_by(study: Study) -> str:
+    protocol = study.judged.protocol
+    if not isinstance(protocol, SearchedProtocol):
+        return "planned beforehand, for all methods alike"
+    learnt = "learning from class accuracy on val" if protocol.learns else "learning from nothing"
+    return f"proposed by the sampler '{protocol.sampler}', {learnt}; not those of other methods"
 
 
 def _studies(study: Study) -> Iterable[tuple[str, str]]:

@@ -14,6 +14,7 @@ from wsol_bench.registry import LAUNCHERS, plugin_files
 from wsol_bench.search.cells import Cell, CellState
 from wsol_bench.search.launchers.base import WorkerCommand
 from wsol_bench.search.plan import PlannedTrial
+from wsol_bench.search.study_address import StudyAddress
 from wsol_bench.search.study_setting import SearchSetting, StudySetting
 from wsol_bench.search.trial_store import TrialStore
 from wsol_bench.search.worker import Worker
@@ -68,6 +69,11 @@ class StudyRequest:
         # An unknown launcher is named before anything is registered.
         LAUNCHERS.get(self.launcher)
 
+    def address(self, workspace: Workspace) -> StudyAddress:
+        """Returns where the study is kept; that of a search has a name of its own."""
+        sampler = "plan" if self.search is None else self.search.sampler
+        return study_address(self.study, workspace, self.dataset_spec, sampler)
+
 
 def run_study(
     dataset: Dataset, trials: Sequence[PlannedTrial], workspace: Workspace, request: StudyRequest, *, screen: Screen
@@ -85,12 +91,14 @@ def run_study(
     """
     if launched()[1] > 1:
         return _together(dataset, trials, workspace, request, screen)
-    name = request.dataset_spec if request.search is None else f"{request.dataset_spec}+{request.search.sampler}"
-    store = TrialStore.open(study_address(request.study, workspace, name))
-    register(store, trials, _setting(dataset, workspace, request))
+    store = TrialStore.open(request.address(workspace))
+    methods = {trial.config.method for trial in trials}
+    # What a search has proposed so far is looked after like a plan: what failed or was lost is run again.
+    proposed = [cell.trial for _, cells in store.searches() for cell in cells[1:] if cell.method in methods]
+    register(store, [*trials, *proposed], setting_of(dataset, workspace, request))
     only = {trial.config.trial_id for trial in trials} if request.search is None else None
     screen.say(f"study {store.address.masked}; 'wsol-bench status' shows it, 'wsol-bench worker' helps.")
-    if not _all_finished(store, only, request.search):
+    if not _all_finished(store, only):
         if request.workers is None:
             runner = TrialRunner(
                 store.setting(), workspace, request.device, request.compiled, screen, bars=True, dataset=dataset
@@ -99,13 +107,36 @@ def run_study(
             Worker(store, runner, only=only, say=screen.say).work()
         else:
             _launch(store, workspace, request, only, screen)
-    cells = {cell.trial.config.trial_id: cell for cell in store.cells(only)}
+    # The study of a search may hold other methods, which other commands have asked for.
+    cells = [cell for cell in store.cells(only) if cell.method in methods]
     if only is None:
-        trials = [cell.trial for cell in cells.values()]
-    failed = [cell for cell in cells.values() if cell.state == CellState.FAILED]
+        trials = [cell.trial for cell in cells]
+    failed = [cell for cell in cells if cell.state == CellState.FAILED]
     if failed:
         raise TrialsFailedError(failed, len(cells), workspace)
     return plan_status(trials, workspace)
+
+
+def setting_of(dataset: Dataset, workspace: Workspace, request: StudyRequest) -> StudySetting:
+    """Returns what the workers of a study must know."""
+
+    def absolute(path: Path | None) -> str:
+        return "" if path is None else str(path.expanduser().resolve())
+
+    return StudySetting(
+        dataset=request.dataset_spec,
+        dataset_version=dataset.version,
+        root=absolute(request.root),
+        metadata=absolute(request.metadata),
+        workspace=absolute(workspace.root),
+        plugins=tuple(str(path) for path in plugin_files()),
+        on_bad_image=request.on_bad_image,
+        keep_maps=request.keep_maps,
+        heartbeat=request.grace / _BEATS_PER_GRACE,
+        grace=request.grace,
+        max_deaths=request.retries,
+        search=request.search,
+    )
 
 
 class TrialsFailedError(WsolBenchError):
@@ -127,11 +158,9 @@ class TrialsFailedError(WsolBenchError):
         )
 
 
-def _all_finished(store: TrialStore, only: set[str] | None, search: SearchSetting | None) -> bool:
-    cells = store.cells(only)
-    methods = {cell.trial.config.method for cell in cells}
-    whole = search is None or len(cells) == search.configs * len(methods)
-    return whole and all(cell.finished for cell in cells)
+def _all_finished(store: TrialStore, only: set[str] | None) -> bool:
+    whole = all(len(cells) == search.configs for search, cells in store.searches())
+    return whole and all(cell.finished for cell in store.cells(only))
 
 
 def _together(
@@ -154,26 +183,6 @@ def _together(
     )
 
 
-def _setting(dataset: Dataset, workspace: Workspace, request: StudyRequest) -> StudySetting:
-    def absolute(path: Path | None) -> str:
-        return "" if path is None else str(path.expanduser().resolve())
-
-    return StudySetting(
-        dataset=request.dataset_spec,
-        dataset_version=dataset.version,
-        root=absolute(request.root),
-        metadata=absolute(request.metadata),
-        workspace=absolute(workspace.root),
-        plugins=tuple(str(path) for path in plugin_files()),
-        on_bad_image=request.on_bad_image,
-        keep_maps=request.keep_maps,
-        heartbeat=request.grace / _BEATS_PER_GRACE,
-        grace=request.grace,
-        max_deaths=request.retries,
-        search=request.search,
-    )
-
-
 def _launch(
     store: TrialStore, workspace: Workspace, request: StudyRequest, only: set[str] | None, screen: Screen
 ) -> None:
@@ -190,7 +199,7 @@ def _launch(
         store,
         launcher,
         request.workers or 1,
-        finished=lambda: _all_finished(store, only, request.search),
+        finished=lambda: _all_finished(store, only),
         only=only,
         screen=screen,
     )

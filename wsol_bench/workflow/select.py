@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from wsol_bench.annotations import firewall
 from wsol_bench.annotations.sources import parse_source
@@ -15,7 +16,7 @@ from wsol_bench.errors import UsageError
 from wsol_bench.judge.rows import write_csv
 from wsol_bench.judge.scores import CLS, GT
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
-from wsol_bench.protocol import Protocol, load_protocol
+from wsol_bench.protocol import Protocol, Sampler, load_protocol
 from wsol_bench.registry import ANNOTATORS
 from wsol_bench.report.mask_result import MaskSelectionResult
 from wsol_bench.report.selection_result import SelectionResult
@@ -27,10 +28,14 @@ from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.scored import scores_masks
 from wsol_bench.workflow.select_masks import check_before_training, judge_by_masks
 from wsol_bench.workflow.select_untested import judge_untested
-from wsol_bench.workflow.selection_plan import PlannedRun, SelectionPlan
+from wsol_bench.workflow.selection_plan import UNPROPOSED, PlannedRun, SelectionPlan, searched_label
 from wsol_bench.workflow.selection_tables import Study, audit_of
 from wsol_bench.workflow.sweep import TrialOutcome, plan_status, run_sweep
 from wsol_bench.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from wsol_bench.search.study_setting import SearchSetting
+    from wsol_bench.workflow.run_study import StudyRequest
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class SelectionRequest:
         classifier: how the classifier of the annotators is trained.
         allow_missing: run no trial; judge what is there, and say in every row what is missing.
         metric: ``px_ap`` scores masks although there are boxes.
+        study: of a search that competes, beginning with ``trials``; None where ``trials`` are all that does.
     """
 
     dataset_spec: str
@@ -59,6 +65,17 @@ class SelectionRequest:
     classifier: ClassifierRequest = field(default_factory=ClassifierRequest)
     allow_missing: bool = False
     metric: str | None = None
+    study: StudyRequest | None = None
+
+    @property
+    def search(self) -> SearchSetting | None:
+        """How configurations are searched; None where they are planned."""
+        return None if self.study is None else self.study.search
+
+    @property
+    def sampler(self) -> Sampler:
+        """What chose the configurations."""
+        return "plan" if self.search is None else self.search.sampler
 
 
 def select(
@@ -91,19 +108,7 @@ def select(
         )
     else:
         _check_box_sources(dataset, request, sources, workspace)
-    if request.allow_missing:
-        outcomes = plan_status(request.trials, workspace)
-    else:
-        outcomes = run_sweep(
-            dataset,
-            request.trials,
-            workspace,
-            device=device,
-            on_bad_image=on_bad_image,
-            keep_maps=masks,
-            compiled=compiled,
-            screen=screen,
-        )
+    outcomes = _trained(dataset, request, workspace, device, on_bad_image, masks, compiled, screen)
     if not masks:
         _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
     plan = _plan(dataset, request, sources, outcomes, protocol, masks)
@@ -120,6 +125,39 @@ def select(
             skipped=_skipped(outcomes), screen=screen,
         )  # fmt: skip
     return _judge_boxes(dataset, request, plan, outcomes, workspace, figures, screen)
+
+
+def _trained(
+    dataset: Dataset,
+    request: SelectionRequest,
+    workspace: Workspace,
+    device: str,
+    on_bad_image: OnBadImage,
+    keep_maps: bool,
+    compiled: bool,
+    screen: Screen,
+) -> list[TrialOutcome]:
+    """Runs the trials that are missing, unless that is allowed, and says how far each is."""
+    if request.study is not None:
+        # Optuna takes a while to import, and a plan does without.
+        from wsol_bench.workflow.run_search import searched_trials
+
+        wanted = replace(
+            request.study, device=device, on_bad_image=on_bad_image, keep_maps=keep_maps, compiled=compiled
+        )
+        return searched_trials(dataset, request.trials, workspace, wanted, run=not request.allow_missing, screen=screen)
+    if request.allow_missing:
+        return plan_status(request.trials, workspace)
+    return run_sweep(
+        dataset,
+        request.trials,
+        workspace,
+        device=device,
+        on_bad_image=on_bad_image,
+        keep_maps=keep_maps,
+        compiled=compiled,
+        screen=screen,
+    )
 
 
 def _check_box_sources(
@@ -182,7 +220,7 @@ def _judge_boxes(
         protocol=judged.protocol,
         sources=judged.sources,
         dataset=dataset.name,
-        folder=workspace.results(request.dataset_spec),
+        folder=plan.results(workspace),
         supervision=judged.supervision,
         skipped=_skipped(outcomes),
     )
@@ -214,16 +252,6 @@ def _plan(
     protocol: Protocol,
     masks: bool,
 ) -> SelectionPlan:
-    runs = tuple(
-        PlannedRun(
-            label=outcome.trial.label,
-            method=outcome.trial.config.method,
-            trial=outcome.trial.config.trial_id,
-            status=outcome.status,
-            epochs=outcome.epochs,
-        )
-        for outcome in outcomes
-    )
     own_file = request.protocol.endswith((".yaml", ".yml"))
     return SelectionPlan(
         dataset=request.dataset_spec,
@@ -232,8 +260,31 @@ def _plan(
         sources=tuple(sources),
         scored="masks" if masks else "boxes",
         replicates=request.replicates,
-        runs=runs,
+        sampler=request.sampler,
+        runs=(*_runs(request, outcomes), *_unproposed(request, outcomes)),
     )
+
+
+def _runs(request: SelectionRequest, outcomes: Sequence[TrialOutcome]) -> Iterator[PlannedRun]:
+    for outcome in outcomes:
+        yield PlannedRun(
+            label=searched_label(outcome.trial.label, request.sampler),
+            method=outcome.trial.config.method,
+            trial=outcome.trial.config.trial_id,
+            status=outcome.status,
+            epochs=outcome.epochs,
+        )
+
+
+def _unproposed(request: SelectionRequest, outcomes: Sequence[TrialOutcome]) -> Iterator[PlannedRun]:
+    """The configurations that a search was to try but has not come to."""
+    if request.search is None:
+        return
+    for method in (recipe.config.method for recipe in request.trials):
+        tried = sum(outcome.trial.config.method == method for outcome in outcomes)
+        for index in range(tried, request.search.configs):
+            label = searched_label(f"{method}/{index}", request.sampler)
+            yield PlannedRun(label=label, method=method, trial=UNPROPOSED, status="missing", epochs=())
 
 
 def _methods(plan: SelectionPlan) -> list[str]:

@@ -92,7 +92,7 @@ def judge_by_masks(
         mask_errors=judged.mask_errors,
         protocol=judged.protocol,
         dataset=dataset.name,
-        folder=workspace.results(plan.dataset),
+        folder=plan.results(workspace),
         supervision=judged.supervision,
         skipped=skipped,
     )

@@ -75,7 +75,7 @@ def judge_untested(
         methods=tuple(methods),
         source_pairs=tuple(pairs_of_sources(val.boxes, methods, protocol, dataset.frame, replicates)),
         choice_pairs=tuple(pairs_of_choices(methods, protocol, replicates)),
-        folder=workspace.results(plan.dataset),
+        folder=plan.results(workspace),
         skipped=dict(skipped),
     )
     plan.write(result.folder)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from wsol_bench.annotations.firewall import Access
 from wsol_bench.atomic import write_text
 from wsol_bench.errors import UsageError
-from wsol_bench.protocol import Protocol, load_protocol
+from wsol_bench.protocol import Protocol, Sampler, SearchedProtocol, load_protocol
 from wsol_bench.training.trial_folder import Status, TrialFolder, dataset_slug
 from wsol_bench.workflow.workspace import Workspace
 from wsol_bench.yaml_file import StrictModel, read_yaml, yaml_text
 
 FILE = "selection.yaml"
 
+UNPROPOSED = "unproposed"
+"""Stands for the trial of a configuration that a search was to try but has not proposed."""
+
 
 class PlannedRun(StrictModel):
     """One run that competes.
 
     Attributes:
-        label: name in tables, ``cam/3``.
+        label: name in tables, ``cam/3``; ``cam/3+tpe`` where the configuration was searched.
         method: registered name.
-        trial: its id.
+        trial: its id, or :data:`UNPROPOSED`.
         status: how far it was when it was judged.
         epochs: its finished epochs that may be selected.
     """
@@ -45,6 +51,7 @@ class SelectionPlan(StrictModel):
         sources: what selects, in the user's words.
         scored: against what: ``boxes``, or ``masks`` by PxAP.
         replicates: bootstrap replicates behind each interval.
+        sampler: what chose the configurations.
         runs: everything that was planned, in order.
     """
 
@@ -55,7 +62,16 @@ class SelectionPlan(StrictModel):
     sources: tuple[str, ...]
     scored: Literal["boxes", "masks"] = "boxes"
     replicates: int
+    sampler: Sampler = "plan"
     runs: tuple[PlannedRun, ...]
+
+    @model_validator(mode="after")
+    def _labelled(self) -> Self:
+        for run in self.runs:
+            number = run.label.rpartition("/")[2]
+            if number.partition("+")[2] != ("" if self.sampler == "plan" else self.sampler):
+                raise ValueError(f"the run '{run.label}' was not chosen by the sampler '{self.sampler}'")
+        return self
 
     @property
     def unfinished(self) -> tuple[PlannedRun, ...]:
@@ -64,8 +80,18 @@ class SelectionPlan(StrictModel):
 
     @property
     def rules(self) -> Protocol:
-        """The protocol itself."""
-        return load_protocol(self.protocol) if isinstance(self.protocol, str) else self.protocol
+        """The protocol itself, marked where the configurations were searched."""
+        protocol = load_protocol(self.protocol) if isinstance(self.protocol, str) else self.protocol
+        return protocol if self.sampler == "plan" else SearchedProtocol.of(protocol, self.sampler)
+
+    @property
+    def options(self) -> str:
+        """The options by which commands find this plan: ``-d critters --sampler tpe``."""
+        return _options(self.dataset, self.sampler)
+
+    def results(self, workspace: Workspace) -> Path:
+        """Returns the folder of the plan and of the rows that it explains."""
+        return workspace.results(self.dataset, self.sampler)
 
     def folder_of(self, run: PlannedRun, workspace: Workspace) -> Path:
         """Returns the folder of a run's trial."""
@@ -86,19 +112,35 @@ def training_accesses(plan: SelectionPlan, workspace: Workspace) -> dict[str, li
     return {label: accesses for label, accesses in found.items() if accesses is not None}
 
 
-def read_plan(workspace: Workspace, dataset: str) -> SelectionPlan:
+def read_plan(workspace: Workspace, dataset: str, sampler: Sampler = "plan") -> SelectionPlan:
     """Reads the plan of the latest selection on a dataset.
+
+    Args:
+        workspace: where it was made.
+        dataset: as the user names it.
+        sampler: what chose the configurations.
 
     Raises:
         UsageError: there was none yet.
         DataError: the file is not valid.
     """
-    path = workspace.results(dataset) / FILE
+    path = workspace.results(dataset, sampler) / FILE
     if not path.is_file():
         known = sorted(place.parent.name for place in workspace.root.glob(f"results/*/{FILE}"))
         listed = f"; this workspace has one of {', '.join(known)}" if known else ""
+        searched = "" if sampler == "plan" else f" searched by '{sampler}'"
         raise UsageError(
-            f"Expected a selection on '{dataset}' in {workspace.root} but there is none{listed}; fix: 'wsol-bench "
-            f"select -d {dataset}', or -w DIR."
+            f"Expected a selection on '{dataset}'{searched} in {workspace.root} but there is none{listed}; fix: "
+            f"'wsol-bench select {_options(dataset, sampler)}', or -w DIR."
         )
     return read_yaml(path, SelectionPlan)
+
+
+def searched_label(label: str, sampler: Sampler) -> str:
+    """Returns the name of a run in tables: ``cam/3+tpe`` is not the ``cam/3`` of the plan."""
+    return label if sampler == "plan" else f"{label}+{sampler}"
+
+
+def _options(dataset: str, sampler: Sampler) -> str:
+    searched = "" if sampler == "plan" else f" --sampler {sampler}"
+    return f"-d {shlex.quote(dataset)}{searched}"

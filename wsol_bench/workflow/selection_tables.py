@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from wsol_bench.judge.selection import Decision, decide
 from wsol_bench.report import protocol_tables as chapter
 from wsol_bench.report import study_tables as beyond
 from wsol_bench.report.printed_table import PrintedTable
+from wsol_bench.report.searched import marked
 from wsol_bench.training.trial_folder import dataset_slug
 from wsol_bench.workflow.judge_plan import Judged
 from wsol_bench.workflow.mask_tables import mask_table_of
@@ -64,7 +65,7 @@ def tables_of(study: Study, wanted: Sequence[str] | None = None) -> list[Printed
     for name in wanted or ():
         if name not in TABLES:
             raise unknown_choice("--table", name, TABLES)
-    return [TABLES[name](study) for name in wanted or TABLES]
+    return [marked(TABLES[name](study), study.judged.protocol) for name in wanted or TABLES]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def figures_of(study: Study, folder: Path, suffixes: Sequence[str] = (".png",)) 
     figures: list[Figure] = []
 
     def made(name: str, title: str) -> tuple[Path, ...]:
+        if study.plan.sampler != "plan":
+            name, title = f"{name}+{study.plan.sampler}", f"{title}; {judged.protocol.label}"
         figures.append(Figure(name, title, tuple(folder / f"{name}{suffix}" for suffix in suffixes)))
         return figures[-1].files
 
@@ -195,9 +198,12 @@ def _comparisons(study: Study) -> PrintedTable:
 
 
 def _budget(study: Study) -> PrintedTable:
-    return beyond.budget_table(
+    table = beyond.budget_table(
         [curve for one in study.judged.judgements for curve in budget_curves(one, study.judged.protocol)]
     )
+    if study.plan.sampler == "plan":
+        return table
+    return replace(table, notes=(*table.notes, "n configurations at random of those proposed, not the first n."))
 
 
 def _reuse(study: Study) -> PrintedTable:

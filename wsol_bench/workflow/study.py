@@ -17,6 +17,7 @@ from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.images import OnBadImage
 from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.errors import DataError
+from wsol_bench.protocol import Sampler
 from wsol_bench.registry import load_plugin_file
 from wsol_bench.search.lease import Lease, LeaseLostError
 from wsol_bench.search.plan import PlannedTrial
@@ -36,15 +37,16 @@ from wsol_bench.workflow.workspace import Workspace
 FINISHED = ("complete", "diverged")
 
 
-def study_address(text: str | None, workspace: Workspace, dataset: str) -> StudyAddress:
+def study_address(text: str | None, workspace: Workspace, dataset: str, sampler: Sampler = "plan") -> StudyAddress:
     """Returns where the study of a dataset is kept: in the workspace, unless the user says otherwise.
 
     Args:
         text: what the user typed, if anything.
-        workspace: holds ``studies/<dataset>.journal``.
+        workspace: holds ``studies/<dataset>.journal``, and ``<dataset>-<sampler>.journal`` of searches.
         dataset: as the user names it.
+        sampler: what chooses the configurations.
     """
-    name = dataset_slug(dataset)
+    name = dataset_slug(dataset if sampler == "plan" else f"{dataset}-{sampler}")
     return StudyAddress.parse(text or str(workspace.studies / f"{name}.journal")).named(name)
 
 

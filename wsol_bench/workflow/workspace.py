@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsol_bench.protocol import Sampler
 from wsol_bench.training.trial_folder import dataset_slug
 
 DEFAULT_WORKSPACE = Path("wsol_workspace")
@@ -38,6 +39,10 @@ class Workspace:
         slug = dataset_slug(spec)
         return self.root / ("pseudo_boxes" if slug == spec else f"pseudo_boxes-{slug}")
 
-    def results(self, spec: str) -> Path:
-        """Tables and figures of a dataset."""
-        return self.root / "results" / dataset_slug(spec)
+    def results(self, spec: str, sampler: Sampler = "plan") -> Path:
+        """Tables and figures of a dataset; those of a searched study lie beside those of the plan.
+
+        No name of a dataset becomes a folder with a ``+``.
+        """
+        slug = dataset_slug(spec)
+        return self.root / "results" / (slug if sampler == "plan" else f"{slug}+{sampler}")
