@@ -55,6 +55,14 @@ def test_class_labels_stand_under_the_threshold_that_they_had() -> None:
     assert table.notes == ("ilsvrc, cam: made without 1 of 3 runs.",)
 
 
+def test_intervals_stand_beside_the_values_of_the_same_table() -> None:
+    plain, table = chapter.selection_table(ROWS), chapter.interval_table(ROWS)
+    assert table.columns == plain.columns and len(table.rows) == len(plain.rows)
+    lines = {row[:3]: row[3:] for row in table.rows}
+    assert lines["cub", "cam", "BT-TT"] == ("70.40 [69.0, 71.0]", "66.98 [0.0, 100.0]", None)
+    assert table.notes == plain.notes
+
+
 def test_accuracy_and_iou() -> None:
     table = chapter.accuracy_and_iou_table(ROWS)
     assert table.rows == (("cub", "cam", 70.4, 56.71), ("ilsvrc", "cam", 64.06, None))

@@ -20,7 +20,8 @@ def tables(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="4.1, 4.2, 4.3, 4.5, 4.6, 4.7, 4.9, regret, agreement, comparisons, budget or reuse; repeatable.",
+            help="4.1, 4.2, 4.3, 4.5, 4.6, 4.7, 4.9, intervals, regret, agreement, comparisons, budget or reuse; "
+            "repeatable.",
             show_default="all",
         ),
     ] = None,

@@ -40,6 +40,20 @@ def selection_table(rows: Sequence[ResultRow], metric: str = "max_box_acc") -> P
     )
 
 
+def interval_table(rows: Sequence[ResultRow], metric: str = "max_box_acc") -> PrintedTable:
+    """Table 4.2 with the 95 % interval of each cell."""
+    plain = selection_table(rows, metric)
+    cells = _index(rows)
+    sources = plain.columns[3:]
+    lines: list[tuple[Cell, ...]] = []
+    for dataset, method, policy, *_ in plain.rows:
+        found = [cells.get((str(dataset), str(method), source, str(policy), metric)) for source in sources]
+        texts = [None if row is None else f"{row.value:.2f} [{row.ci_low:.1f}, {row.ci_high:.1f}]" for row in found]
+        lines.append((dataset, method, policy, *texts))
+    title = "Test MaxBoxAcc [%] with 95 % intervals by policy, one column per validation supervision"
+    return PrintedTable("intervals", title, plain.columns, tuple(lines), plain.notes, plain.section, sources)
+
+
 def accuracy_and_iou_table(rows: Sequence[ResultRow]) -> PrintedTable:
     """Table 4.3: MaxBoxAcc beside the plain mean IoU of the same models, manual boxes, BT-TT."""
     cells = _index(rows)

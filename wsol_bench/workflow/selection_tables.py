@@ -247,6 +247,7 @@ TABLES: dict[str, Callable[[Study], PrintedTable]] = {
     "4.6": partial(_of_rows, chapter.supervision_table),
     "4.7": partial(_of_rows, chapter.iou_levels_table),
     "4.9": _masks,
+    "intervals": partial(_of_rows, chapter.interval_table),
     "regret": _regret,
     "agreement": _agreement,
     "comparisons": _comparisons,
