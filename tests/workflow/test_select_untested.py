@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_three_tables_and_no_accuracy_of_localization(result) -> None:
     assert result.as_dict()["scored"] is False
     assert "max_box_acc" not in text
     assert any("Nobody vouches" in note for note in choices.notes)
+
+
+def test_a_choice_before_any_training_is_noted(result) -> None:
+    untrained = [replace(choice, epoch=0) for choice in result.methods[0].choices[1:]]
+    method = replace(result.methods[0], choices=(replace(result.methods[0].choices[0], epoch=1), *untrained))
+    (note,) = [one for one in replace(result, methods=(method,)).tables()[0].notes if "epoch 0" in one]
+    assert note.startswith("cam: ss, frames chose epoch 0")
+    trained = replace(result.methods[0], choices=(replace(result.methods[0].choices[0], epoch=1),))
+    assert not any("epoch 0" in one for one in replace(result, methods=(trained,)).tables()[0].notes)
 
 
 def test_boxes_of_every_choice_are_written(result, photographs) -> None:

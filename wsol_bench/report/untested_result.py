@@ -108,6 +108,7 @@ class UntestedSelection:
             f"source's on val (IoU >= {self._iou}). Nothing here is an accuracy of localization."
         ]
         notes += [f"{one.method}: made without {one.missing}." for one in self.methods if one.missing]
+        notes += [_untrained(one) for one in self.methods if any(choice.epoch == 0 for choice in one.choices)]
         if any(choice.supervision.startswith("folder:") for one in self.methods for choice in one.choices):
             notes.append("Nobody vouches for the origin of boxes that came as a folder.")
         return PrintedTable(
@@ -174,6 +175,14 @@ class UntestedSelection:
         return (
             f"'{least}' agrees least with the others ({means[least]:.1f} % on average); this does not say who is right."
         )
+
+
+def _untrained(one: UntestedMethod) -> str:
+    names = ", ".join(choice.source for choice in one.choices if choice.epoch == 0)
+    return (
+        f"{one.method}: {names} chose epoch 0, the network before its training; boxes that such a network fits best "
+        "say little about objects."
+    )
 
 
 def _cells(overlap: Overlap) -> tuple[Cell, Cell, Cell]:
