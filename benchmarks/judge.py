@@ -200,7 +200,7 @@ def report(size: Size, threads: int, found: list[dict[str, float]]) -> str:
         "| | |",
         "|---|---|",
         f"| wall time, better of {len(found)} runs | {best['wall']:.1f} s |",
-        f"| other jobs on the machine meanwhile (load) | {best['load'] - threads:.1f} |",
+        f"| other jobs on the machine meanwhile (load) | {max(0.0, best['load'] - threads):.1f} |",
         f"| processor time | {best['processor']:.1f} s |",
         f"| the same over {threads} threads: wall time of free cores at best | {best['processor'] / threads:.1f} s |",
         f"| peak memory | {best['memory']:.2f} GiB |",
