@@ -24,6 +24,7 @@ def test_verdicts() -> None:
         ([], "no pair of a realistic number"),
         ([OVER], "overstates the result in the one comparison made by 4.0 points."),
         ([OVER, MORE], "overstates the result in all 2 comparisons by 4.0 to 9.0 points."),
+        ([OVER, OVER, OPEN], "In the other one the test images show no clear difference."),
         ([OVER, OPEN, OPEN], "in 1 of 3 comparisons by 4.0 points. In the other 2 the test images show no clear"),
         ([OPEN], "In the one comparison made the test images show no clear difference to the usual practice."),
         ([UNDER, OVER], "in 1 of 2 comparisons by 4.0 points. It understates it in 1 of 2 comparisons by 2.0 points."),

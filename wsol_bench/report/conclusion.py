@@ -83,7 +83,9 @@ def in_words(gaps: Sequence[Gap]) -> str:
         if not parts:
             parts.append(f"In {_of(open_, gaps)} the test images show no clear difference to the usual practice.")
         else:
-            parts.append(f"In the other {len(open_)} the test images show no clear difference.")
+            parts.append(
+                f"In the other {len(open_) if len(open_) > 1 else 'one'} the test images show no clear difference."
+            )
     return " ".join(parts)
 
 
