@@ -16,9 +16,11 @@ from wsol_bench.annotations.four_file import read_four_file, write_four_file
 from wsol_bench.cli.app import app
 from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.errors import DataError, UsageError
+from wsol_bench.judge.rows import write_csv
 from wsol_bench.search.plan import PlanRequest, enumerate_trials
 from wsol_bench.workflow.annotate import ClassifierRequest
 from wsol_bench.workflow.annotate_report import report
+from wsol_bench.workflow.leaderboard_check import check_file, export_study
 from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.select import SelectionRequest, select
 from wsol_bench.workflow.workspace import Workspace
@@ -132,6 +134,21 @@ def test_sources_that_need_manual_boxes_are_refused_before_training(photographs,
         with pytest.raises(UsageError, match=f"'{source}' but mine has none"):
             select(dataset, _request(dataset, (source,)), Workspace(tmp_path), device="cpu", screen=SCREEN)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_needs_scores_says_that_there_are_none(result, photographs, workspace, tmp_path) -> None:
+    given = ["-d", SPEC, "--root", str(photographs), "-w", str(workspace.root)]
+    for command in (["tables"], ["audit"], ["report", "--out", str(tmp_path / "page")]):
+        done = CliRunner().invoke(app, [*command, *given])
+        assert isinstance(done.exception, UsageError) and "has no ground truth of the test images" in str(
+            done.exception
+        )
+    with pytest.raises(UsageError, match="nothing was scored"):
+        export_study(workspace, [SPEC], tmp_path / "study")
+    # Beside a study that was scored it is passed over.
+    claimed = tmp_path / "rows.csv"
+    write_csv(claimed, [])
+    assert check_file(claimed, workspace.root) == []
 
 
 def test_the_command_prints_choices_and_what_it_cannot_say(result, photographs, workspace) -> None:

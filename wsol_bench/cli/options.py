@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from wsol_bench.errors import UsageError
+
 if TYPE_CHECKING:
     from wsol_bench.workflow import mask_tables, selection_tables
 
@@ -147,6 +149,11 @@ def judged_study(
 
     place = Workspace(workspace)
     plan = read_plan(place, dataset, sampler)
+    if plan.scored == "nothing":
+        raise UsageError(
+            f"Expected a selection that was scored but '{dataset}' has no ground truth of the test images; what the "
+            f"sources chose is in {plan.results(place)}."
+        )
     opened = open_dataset(dataset, root=root, metadata=metadata)
     several = threads or cores()
     if plan.scored == "masks":

@@ -109,7 +109,7 @@ def select(
     from wsol_bench.judge.scores import PX_AP
     from wsol_bench.protocol import load_protocol
     from wsol_bench.search.plan import PlanRequest, enumerate_trials
-    from wsol_bench.workflow.scored import default_source, scores_masks
+    from wsol_bench.workflow.scored import default_source, what_is_scored
 
     rules = load_protocol(protocol)
     if metric is not None and metric not in (*rules.metrics, PX_AP):
@@ -117,13 +117,13 @@ def select(
     methods = tuple(method or ["cam"])
     plan = PlanRequest(methods, configs, seeds, hparam_seed, epochs, pairs("--set", set_), precision)
     opened = open_dataset(dataset, root=root, metadata=metadata)
-    masks = scores_masks(opened, metric)
-    if figures and not masks and find_spec("matplotlib") is None:
+    scored = what_is_scored(opened, metric)
+    if figures and scored == "boxes" and find_spec("matplotlib") is None:
         raise MissingPackageError(
             "Expected matplotlib for the figures but it is not installed; fix: pip install 'wsol-bench[plots]', or "
             "--no-figures."
         )
-    sources = _sources(rules, val, reference, opened, default_source(methods) if masks else "pseudo=ss")
+    sources = _sources(rules, val, reference, opened, default_source(methods) if scored == "masks" else "pseudo=ss")
     # From here on torch is needed, which takes seconds to import.
     from wsol_bench.report.mask_result import MaskSelectionResult
     from wsol_bench.report.mask_text import print_mask_selection

@@ -122,10 +122,13 @@ def export_study(
         samplers: what chose the configurations of the selections; each must have one on each dataset.
 
     Raises:
-        UsageError: there is no selection on a dataset, or the folder exists.
+        UsageError: there is no selection on a dataset, nothing was scored in it, or the folder exists.
         DataError: the boxes of a source lie outside the workspace.
     """
     plans = [read_plan(workspace, spec, sampler) for spec in datasets for sampler in samplers]
+    for plan in plans:
+        if plan.scored == "nothing":
+            raise UsageError(f"Expected rows of '{plan.dataset}' but it has no ground truth, so nothing was scored.")
     try:
         with whole_folder(target) as folder:
             for plan in plans:
@@ -191,7 +194,8 @@ def _plans(workspace: Workspace) -> list[SelectionPlan]:
     files = sorted(workspace.root.glob(f"results/*/{FILE}"))
     if not files:
         raise UsageError(f"Expected a study with results/*/{FILE} but {workspace.root} has none.")
-    return [read_yaml(path, SelectionPlan) for path in files]
+    plans = [read_yaml(path, SelectionPlan) for path in files]
+    return [plan for plan in plans if plan.scored != "nothing"]
 
 
 def _key(row: ResultRow) -> tuple[str, ...]:

@@ -1,20 +1,23 @@
-"""Boxes or masks: what a selection scores. Light, so that wrong options are found before anything heavy is loaded."""
+"""Boxes, masks or nothing: what a selection scores; light, so that wrong options are found at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.errors import UsageError
 from wsol_bench.judge.scores import PX_AP
 
+Scored = Literal["boxes", "masks", "nothing"]
+"""What choices are scored against; nothing where there is no ground truth of the test images."""
+
 MAPS: Final = "maps:"
 """How pseudo-masks are called: ``maps:<method>`` or ``maps:<id of a trial>``."""
 
 
-def scores_masks(dataset: Dataset, metric: str | None) -> bool:
-    """Tells whether masks are scored: where there are masks of test and no boxes, or PxAP is asked for.
+def what_is_scored(dataset: Dataset, metric: str | None) -> Scored:
+    """Tells what is scored: boxes of test, masks where there are no boxes or PxAP is asked for, or nothing.
 
     Args:
         dataset: the dataset.
@@ -37,7 +40,9 @@ def scores_masks(dataset: Dataset, metric: str | None) -> bool:
             f"Expected manual boxes of the test images for --metric {metric} but '{dataset.name}' has none; fix: leave "
             "--metric out."
         )
-    return metric == PX_AP or (masks and not boxes)
+    if metric == PX_AP or (masks and not boxes):
+        return "masks"
+    return "boxes" if boxes else "nothing"
 
 
 def default_source(methods: Sequence[str]) -> str:

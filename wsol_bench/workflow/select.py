@@ -25,7 +25,7 @@ from wsol_bench.search.plan import PlannedTrial
 from wsol_bench.workflow.annotate import AnnotationRequest, ClassifierRequest, annotate, pseudo_boxes_ready
 from wsol_bench.workflow.judge_plan import judge_plan
 from wsol_bench.workflow.progress import Screen
-from wsol_bench.workflow.scored import scores_masks
+from wsol_bench.workflow.scored import Scored, what_is_scored
 from wsol_bench.workflow.select_masks import check_before_training, judge_by_masks
 from wsol_bench.workflow.select_untested import judge_untested
 from wsol_bench.workflow.selection_plan import UNPROPOSED, PlannedRun, SelectionPlan, searched_label
@@ -101,25 +101,25 @@ def select(
     """
     protocol = load_protocol(request.protocol)
     sources = _allowed(request.sources, protocol)
-    masks = scores_masks(dataset, request.metric)
-    if masks:
+    scored = what_is_scored(dataset, request.metric)
+    if scored == "masks":
         check_before_training(
             dataset, request.dataset_spec, request.trials, sources, workspace, allow_missing=request.allow_missing
         )
     else:
         _check_box_sources(dataset, request, sources, workspace)
-    outcomes = _trained(dataset, request, workspace, device, on_bad_image, masks, compiled, screen)
-    if not masks:
+    outcomes = _trained(dataset, request, workspace, device, on_bad_image, scored == "masks", compiled, screen)
+    if scored != "masks":
         _make_boxes(dataset, request, sources, workspace, device, on_bad_image, screen)
-    plan = _plan(dataset, request, sources, outcomes, protocol, masks)
+    plan = _plan(dataset, request, sources, outcomes, protocol, scored)
     counted = sum(len(run.epochs) for run in plan.runs)
     screen.say(f"judging {counted} epochs of {len(plan.runs)} runs of {', '.join(_methods(plan))}")
-    if masks:
+    if scored == "masks":
         return judge_by_masks(
             dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing,
             skipped=_skipped(outcomes), screen=screen,
         )  # fmt: skip
-    if not dataset.has_ground_truth("test"):
+    if scored == "nothing":
         return judge_untested(
             dataset, plan, workspace, threads=request.workers, allow_missing=request.allow_missing,
             skipped=_skipped(outcomes), screen=screen,
@@ -250,7 +250,7 @@ def _plan(
     sources: Sequence[str],
     outcomes: Sequence[TrialOutcome],
     protocol: Protocol,
-    masks: bool,
+    scored: Scored,
 ) -> SelectionPlan:
     own_file = request.protocol.endswith((".yaml", ".yml"))
     return SelectionPlan(
@@ -258,7 +258,7 @@ def _plan(
         dataset_version=dataset.version,
         protocol=protocol if own_file else request.protocol,
         sources=tuple(sources),
-        scored="masks" if masks else "boxes",
+        scored=scored,
         replicates=request.replicates,
         sampler=request.sampler,
         runs=(*_runs(request, outcomes), *_unproposed(request, outcomes)),

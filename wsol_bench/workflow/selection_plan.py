@@ -13,6 +13,7 @@ from wsol_bench.atomic import write_text
 from wsol_bench.errors import UsageError
 from wsol_bench.protocol import Protocol, Sampler, SearchedProtocol, load_protocol
 from wsol_bench.training.trial_folder import Status, TrialFolder, dataset_slug
+from wsol_bench.workflow.scored import Scored
 from wsol_bench.workflow.workspace import Workspace
 from wsol_bench.yaml_file import StrictModel, read_yaml, yaml_text
 
@@ -49,7 +50,7 @@ class SelectionPlan(StrictModel):
         dataset_version: version of its content.
         protocol: name of a protocol of the benchmark, or the content of one's own.
         sources: what selects, in the user's words.
-        scored: against what: ``boxes``, or ``masks`` by PxAP.
+        scored: against what: ``boxes``, ``masks`` by PxAP, or ``nothing`` without ground truth of the test images.
         replicates: bootstrap replicates behind each interval.
         sampler: what chose the configurations.
         runs: everything that was planned, in order.
@@ -60,7 +61,7 @@ class SelectionPlan(StrictModel):
     dataset_version: str
     protocol: str | Protocol
     sources: tuple[str, ...]
-    scored: Literal["boxes", "masks"] = "boxes"
+    scored: Scored = "boxes"
     replicates: int
     sampler: Sampler = "plan"
     runs: tuple[PlannedRun, ...]
