@@ -34,7 +34,7 @@ from wsol_bench.workflow.progress import Screen
 from wsol_bench.workflow.run_study import StudyRequest, TrialsFailedError, run_study
 from wsol_bench.workflow.select import SelectionRequest, select
 from wsol_bench.workflow.selection_plan import FILE, UNPROPOSED, read_plan
-from wsol_bench.workflow.selection_tables import Study, audit_of, figures_of, tables_of
+from wsol_bench.workflow.selection_tables import TABLES, Study, audit_of, figures_of, tables_of
 from wsol_bench.workflow.study import study_address
 from wsol_bench.workflow.workspace import Workspace
 
@@ -241,7 +241,7 @@ def test_missing_trials_are_an_error_or_told(dataset: Dataset, copy: Workspace) 
     # All tables and the audit are made of what there is.
     rest = judge_plan(dataset, plan, copy, allow_missing=True)
     study = Study(dataset, plan, copy, rest)
-    assert len(tables_of(study)) == 12 and len(audit_of(study)) == len(result.rows)
+    assert len(tables_of(study)) == len(TABLES) and len(audit_of(study)) == len(result.rows)
     # Without the option what is lost is trained again, and the search goes on to its end.
     record.unlink()
     shutil.rmtree(TrialFolder.of(copy.root, trials[2].config).path)
