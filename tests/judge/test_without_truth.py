@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 from wsol_bench.annotations import firewall
 from wsol_bench.errors import RecordError
 from wsol_bench.judge.agreement import kendall_tau
+from wsol_bench.judge.scoring import RecordedRun
 from wsol_bench.judge.selection import chosen_epoch, selection_level, validation_score
 from wsol_bench.judge.without_truth import choose_untested, pairs_of_choices, pairs_of_sources
 from wsol_bench.metrics.iou import best_iou
@@ -116,3 +119,21 @@ def test_missing_runs_are_an_error_unless_allowed(contest) -> None:
         choose_untested(*given, replicates=10, absent=["cam/9"])
     found = choose_untested(*given, replicates=10, absent=["cam/9"], allow_missing=True)
     assert found.missing == "1 of 6 runs"
+
+
+def test_an_epoch_with_a_damaged_test_record_is_left_out_when_told(contest, tmp_path) -> None:
+    judgements, protocol, boxes = contest
+    runs = []
+    for run in judgements[0].runs:
+        shutil.copytree(run.folder, tmp_path / run.folder.name)
+        runs.append(RecordedRun(run.label, tmp_path / run.folder.name, run.epochs))
+    given = ("cam", runs, {"ss": boxes.val["ss"]}, boxes.keys, ("ss",), protocol)
+    (before,) = choose_untested(*given, replicates=10).choices
+    path = before.run.path("test", before.epoch)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(RecordError, match=path.name):
+        choose_untested(*given, replicates=10)
+    found = choose_untested(*given, replicates=10, allow_missing=True)
+    assert (found.choices[0].run.label, found.choices[0].epoch) != (before.run.label, before.epoch)
+    assert found.missing == "1 epochs"
+    assert path.name in found.dropped[0]

@@ -15,8 +15,9 @@ from wsol_bench.judge.confidence import ReplicateValues
 from wsol_bench.judge.fingerprints import boxes_hash, record_hash, study_hash
 from wsol_bench.judge.rows import ResultRow
 from wsol_bench.judge.scores import CLS, GT, PX_AP, RunScores
-from wsol_bench.judge.scoring import RecordedRun, Scorer, ScoringBoxes, UnreadableTestError, summary_of
+from wsol_bench.judge.scoring import RecordedRun, Scorer, ScoringBoxes, summary_of
 from wsol_bench.judge.selection import Decision, chosen_epoch, decide_all
+from wsol_bench.judge.whole_records import decide_from_whole
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES, Interval, percentile_interval
 from wsol_bench.metrics.evaluator import BOX_EVALUATOR, PX_EVALUATOR
 from wsol_bench.protocol import Protocol
@@ -129,24 +130,17 @@ def judge_method(
         scorer = Scorer(boxes, protocol, threads)
         dropped: list[str] = []
         scored = scorer.score(runs, dropped if allow_missing else None)
-        while True:
-            pairs = [(run, scores) for run, scores in zip(runs, scored, strict=True) if scores is not None]
-            if runs and not pairs:
+
+        def decide(competing: list[RunScores]) -> list[Decision]:
+            if runs and not competing:
                 raise RecordError(f"Expected a usable record of '{method}' but there is none: {summary_of(dropped)}")
-            competing = [scores for _, scores in pairs]
-            try:
-                if "BT" in protocol.selections:
-                    scorer.read_ahead(competing, _compared(competing, sources, protocol))
-                decisions = decide_all(competing, sources, protocol)
-                break
-            except UnreadableTestError as error:
-                if not allow_missing:
-                    raise
-                # As if the run had never finished that epoch: everything is decided anew.
-                dropped.append(str(error))
-                place = next(k for k, run in enumerate(runs) if run.folder == error.run.folder)
-                kept = scored[place]
-                scored[place] = None if kept is None else kept.without(error.epoch)
+            if "BT" in protocol.selections:
+                scorer.read_ahead(competing, _compared(competing, sources, protocol))
+            return decide_all(competing, sources, protocol)
+
+        decisions = decide_from_whole(runs, scored, decide, dropped if allow_missing else None)
+        pairs = [(run, scores) for run, scores in zip(runs, scored, strict=True) if scores is not None]
+        competing = [scores for _, scores in pairs]
         resampled = ReplicateValues(boxes.test, protocol, replicates)
         usable = tuple(RecordedRun(run.label, run.folder, scores.epochs) for run, scores in pairs)
         chosen = [(decision, usable[decision.run]) for decision in decisions]

@@ -18,8 +18,9 @@ from wsol_bench.judge.frame_masks import MapsOrigin
 from wsol_bench.judge.judgement import Decided, refuse_unfinished
 from wsol_bench.judge.mask_scoring import MaskScorer, MaskScores, ScoringMasks
 from wsol_bench.judge.scores import CLS, GT, PX_AP
-from wsol_bench.judge.scoring import RecordedRun, UnreadableTestError, summary_of
+from wsol_bench.judge.scoring import RecordedRun, summary_of
 from wsol_bench.judge.selection import Decision, condensed, first_best
+from wsol_bench.judge.whole_records import decide_from_whole
 from wsol_bench.metrics.bootstrap import DEFAULT_REPLICATES
 from wsol_bench.protocol import Protocol, Selection
 
@@ -73,22 +74,15 @@ def judge_masks(
         scorer = MaskScorer(masks, threads)
         dropped: list[str] = []
         scored = scorer.score(runs, dropped if allow_missing else None)
-        while True:
-            competing = [one for one in scored if one is not None]
+
+        def decide(competing: list[MaskScores]) -> list[Decision]:
             if not competing:
                 why = f": {summary_of(dropped)}" if dropped else "."
                 raise RecordError(f"Expected a usable record of '{method}' to select from but there is none{why}")
-            try:
-                decisions = _Judge(competing, masks, scorer, protocol).decide_all(sources)
-                break
-            except UnreadableTestError as error:
-                if not allow_missing:
-                    raise
-                # As if the run had never finished that epoch: everything is decided anew.
-                dropped.append(str(error))
-                place = next(k for k, run in enumerate(runs) if run.folder == error.run.folder)
-                kept = scored[place]
-                scored[place] = None if kept is None else kept.without(error.epoch)
+            return _Judge(competing, masks, scorer, protocol).decide_all(sources)
+
+        decisions = decide_from_whole(runs, scored, decide, dropped if allow_missing else None)
+        competing = [one for one in scored if one is not None]
         results = [scorer.test(competing[one.run].run, one.epoch, replicates).px_ap for one in decisions]
     return MaskJudgement(
         method=method,

@@ -20,8 +20,9 @@ from wsol_bench.errors import RecordError
 from wsol_bench.judge.agreement import kendall_tau
 from wsol_bench.judge.judgement import missing_text, refuse_unfinished
 from wsol_bench.judge.scores import CLS, RunScores
-from wsol_bench.judge.scoring import RecordedRun, Scorer, ScoringBoxes, summary_of
+from wsol_bench.judge.scoring import RecordedRun, Scorer, ScoringBoxes, UnreadableTestError, different_runs, summary_of
 from wsol_bench.judge.selection import chosen_epoch, selection_level, validation_score
+from wsol_bench.judge.whole_records import decide_from_whole
 from wsol_bench.maps.thresholds import cuts_of_taus
 from wsol_bench.metrics.bootstrap import (
     Interval,
@@ -177,28 +178,32 @@ def choose_untested(
     if not allow_missing:
         refuse_unfinished(method, [*absent, *unfinished])
     dropped: list[str] = []
+    by_label = {run.label: run for run in runs}
     nothing = BoxSet.from_mapping({}, {})
     with firewall.judging(f"the judge of '{method}'"):
         scored = Scorer(ScoringBoxes(val, keys, nothing), protocol, threads).score(
             runs, dropped if allow_missing else None
         )
-        pairs = [(run, scores) for run, scores in zip(runs, scored, strict=True) if scores is not None]
-        if not pairs:
-            raise RecordError(f"Expected a usable record of '{method}' but there is none: {summary_of(dropped)}")
-        usable = [run for run, _ in pairs]
-        competing = [scores for _, scores in pairs]
-        lost = [*absent, *(run.label for run, scores in zip(runs, scored, strict=True) if scores is None)]
-        choices, orders = [], {}
-        for source in sources:
-            choice, orders[source] = _choose(usable, competing, source, val, protocol, replicates)
-            choices.append(choice)
+
+        def decide(competing: list[RunScores]) -> list[tuple[Choice, NDArray[np.float64]]]:
+            if not competing:
+                raise RecordError(f"Expected a usable record of '{method}' but there is none: {summary_of(dropped)}")
+            return [_choose(by_label, competing, source, val, protocol, replicates) for source in sources]
+
+        decided = decide_from_whole(runs, scored, decide, dropped if allow_missing else None)
+    choices = [choice for choice, _ in decided]
+    for choice in choices:
+        if choice.ids != choices[0].ids:
+            raise different_runs(choice.run, choices[0].run, "test")
+    usable = [run for run, scores in zip(runs, scored, strict=True) if scores is not None]
+    lost = [run.label for run, scores in zip(runs, scored, strict=True) if scores is None]
     return UntestedMethod(
         method=method,
         runs=tuple(run.label for run in usable),
         choices=tuple(choices),
-        orders=orders,
+        orders={choice.source: order for choice, order in decided},
         dropped=tuple(dropped),
-        missing=missing_text(lost, usable, unfinished, dropped),
+        missing=missing_text([*absent, *lost], usable, unfinished, dropped),
     )
 
 
@@ -229,7 +234,7 @@ def pairs_of_choices(found: Sequence[UntestedMethod], protocol: Protocol, replic
 
 
 def _choose(
-    runs: Sequence[RecordedRun],
+    runs: Mapping[str, RecordedRun],
     scored: Sequence[RunScores],
     source: str,
     val: Mapping[str, BoxSet],
@@ -243,9 +248,12 @@ def _choose(
         chosen = int(np.argmax(order))
         scores, place = scored[chosen], epochs[chosen]
         tau = None if source == CLS else _frozen_tau(scores, source, place, protocol)
-    run = RecordedRun(runs[chosen].label, runs[chosen].folder, scores.epochs)
-    epoch = scores.epochs[place]
-    seen, unseen = run.record("val", epoch), run.record("test", epoch)
+    run, epoch = runs[scores.label], scores.epochs[place]
+    seen = run.record("val", epoch)
+    try:
+        unseen = run.record("test", epoch)
+    except RecordError as error:
+        raise UnreadableTestError(run, epoch, str(error)) from error
     drawn = _boxes_at(seen, tau)
     choice = Choice(
         source=source,
