@@ -21,7 +21,6 @@ from wsol_bench.annotations.boxes import BoxSet
 from wsol_bench.annotations.four_file import write_four_file
 from wsol_bench.cli import main, options, select
 from wsol_bench.cli.app import app
-from wsol_bench.datasets.open_dataset import open_dataset
 from wsol_bench.errors import UsageError
 from wsol_bench.judge.rows import write_csv
 from wsol_bench.protocol import load_protocol
@@ -488,10 +487,11 @@ def test_strict_makes_a_missing_map_an_error(capsys: Output, maps: list[str], tm
 
 def test_what_selects_follows_the_protocol() -> None:
     realistic, choe = load_protocol("realistic"), load_protocol("choe2020")
-    given = open_dataset("critters:size=64,train=10,val=10,test=10"), "pseudo=ss"
+    given = True, "pseudo=ss"
     assert select._sources(realistic, None, True, *given) == ["cls", "gt", "pseudo=ss"]
     assert select._sources(realistic, ["pseudo=rpn", "x/"], False, *given) == ["pseudo=rpn", "x/"]
     assert select._sources(choe, None, True, *given) == ["gt"]
+    assert select._sources(realistic, None, True, False, "maps:cam") == ["cls", "maps:cam"]
     with pytest.raises(UsageError, match="Expected --reference"):
         select._sources(choe, None, False, *given)
 

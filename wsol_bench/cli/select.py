@@ -15,7 +15,6 @@ from wsol_bench.errors import MissingPackageError, UsageError, unknown_choice
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wsol_bench.datasets.base import Dataset
     from wsol_bench.protocol import Protocol
     from wsol_bench.report.untested_result import UntestedSelection
     from wsol_bench.search.plan import PlanRequest
@@ -123,7 +122,10 @@ def select(
             "Expected matplotlib for the figures but it is not installed; fix: pip install 'wsol-bench[plots]', or "
             "--no-figures."
         )
-    sources = _sources(rules, val, reference, opened, default_source(methods) if scored == "masks" else "pseudo=ss")
+    if scored == "masks":
+        sources = _sources(rules, val, reference, opened.has_masks("val"), default_source(methods))
+    else:
+        sources = _sources(rules, val, reference, opened.has_ground_truth("val"), "pseudo=ss")
     # From here on torch is needed, which takes seconds to import.
     from wsol_bench.report.mask_result import MaskSelectionResult
     from wsol_bench.report.mask_text import print_mask_selection
@@ -198,12 +200,10 @@ def print_untested(result: UntestedSelection) -> None:
     screen.print(f"Written: {', '.join(str(path) for path in result.files)}", markup=False, soft_wrap=True)
 
 
-def _sources(rules: Protocol, val: list[str] | None, reference: bool, dataset: Dataset, default: str) -> list[str]:
+def _sources(rules: Protocol, val: list[str] | None, reference: bool, manual: bool, default: str) -> list[str]:
     """What selects: the sources asked for, and for comparison those that need nothing to be made."""
-    exact = dataset.has_ground_truth("val") or dataset.has_masks("val")
-    compared = [
-        source for source in ("cls", "gt") if reference and source in rules.sources and (exact or source == "cls")
-    ]
+    there = ("cls", "gt") if manual else ("cls",)
+    compared = [source for source in there if reference and source in rules.sources]
     asked = val or ([default] if "pseudo" in rules.sources else [])
     if not compared + asked:
         raise UsageError(f"Expected --reference, because nothing else may select by the protocol '{rules.id}'.")

@@ -23,6 +23,7 @@ from wsol_bench.judge.scores import CLS, RunScores
 from wsol_bench.judge.scoring import RecordedRun, Scorer, ScoringBoxes, UnreadableTestError, different_runs, summary_of
 from wsol_bench.judge.selection import chosen_epoch, selection_level, validation_score
 from wsol_bench.judge.whole_records import decide_from_whole
+from wsol_bench.maps.curves import BoxCurves
 from wsol_bench.maps.thresholds import cuts_of_taus
 from wsol_bench.metrics.bootstrap import (
     Interval,
@@ -31,7 +32,8 @@ from wsol_bench.metrics.bootstrap import (
     replicate_sums,
     replicates_at_fixed_tau,
 )
-from wsol_bench.metrics.iou import best_iou
+from wsol_bench.metrics.curve_iou import curves_of_boxes, iou_of_curves
+from wsol_bench.metrics.iou import best_iou, box_iou
 from wsol_bench.protocol import Protocol
 from wsol_bench.records.run_record import RunRecord
 
@@ -213,8 +215,7 @@ def pairs_of_sources(
     """Compares every two sources: their boxes, and their orders of the configurations of each method."""
     pairs = []
     for first, second in combinations(val, 2):
-        boxes = val[second].select(val[first].ids)
-        ious = _best_ious(val[first].in_frame(frame, frame), val[first].offsets, boxes, frame)
+        ious = _ious_of_sets(val[first], val[second].select(val[first].ids), frame)
         overlap = _overlap(ious, val[first].ids, protocol, replicates)
         kendall = {one.method: kendall_tau(one.orders[first], one.orders[second]) for one in found}
         pairs.append(SourcePair(first, second, overlap, kendall))
@@ -226,8 +227,7 @@ def pairs_of_choices(found: Sequence[UntestedMethod], protocol: Protocol, replic
     pairs = []
     for one in found:
         for first, second in combinations(one.choices, 2):
-            ious = np.array([best_iou(a[None], b[None])[0] for a, b in zip(first.boxes, second.boxes, strict=True)])
-            overlap = _overlap(ious, first.ids, protocol, replicates)
+            overlap = _overlap(box_iou(first.boxes, second.boxes), first.ids, protocol, replicates)
             same = (first.run.folder, first.epoch) == (second.run.folder, second.epoch)
             pairs.append(ChoicePair(one.method, first.source, second.source, overlap, same))
     return pairs
@@ -254,7 +254,7 @@ def _choose(
         unseen = run.record("test", epoch)
     except RecordError as error:
         raise UnreadableTestError(run, epoch, str(error)) from error
-    drawn = _boxes_at(seen, tau)
+    drawn = curves_of_boxes(_boxes_at(seen, tau))
     choice = Choice(
         source=source,
         run=run,
@@ -264,7 +264,7 @@ def _choose(
         test_top1=100.0 * float(np.mean(unseen.top1_hits)),
         overlaps={
             name: _overlap(
-                _best_ious(drawn, np.arange(len(seen) + 1), boxes.select(seen.ids), seen.frame),
+                _ious(drawn, boxes.select(seen.ids), seen.frame),
                 seen.ids,
                 protocol,
                 replicates,
@@ -292,17 +292,19 @@ def _boxes_at(record: RunRecord, tau: float | None) -> NDArray[np.int16]:
     return record.curves.boxes_at(cuts_of_taus([tau], record.curves.max_levels).astype(np.int64))[:, 0]
 
 
-def _best_ious(
-    boxes: NDArray[np.integer], offsets: NDArray[np.int64], targets: BoxSet, frame: int
-) -> NDArray[np.float64]:
-    """``[N]``: the best IoU of any box of an image with any target of it."""
-    wanted = targets.in_frame(frame, frame)
+def _ious(drawn: BoxCurves, targets: BoxSet, frame: int) -> NDArray[np.float64]:
+    """``[N]``: the best IoU of the one box of each image with any target of it."""
+    return iou_of_curves(drawn, targets.in_frame(frame, frame), targets.offsets).ious
+
+
+def _ious_of_sets(first: BoxSet, second: BoxSet, frame: int) -> NDArray[np.float64]:
+    """``[N]``: the best IoU of any box of an image in one set with any of it in the other."""
+    boxes, others = first.in_frame(frame, frame), second.in_frame(frame, frame)
+    ends, other_ends = first.offsets, second.offsets
     return np.array(
         [
-            best_iou(boxes[start:end], wanted[a:b]).max()
-            for start, end, a, b in zip(
-                offsets[:-1], offsets[1:], targets.offsets[:-1], targets.offsets[1:], strict=True
-            )
+            best_iou(boxes[ends[i] : ends[i + 1]], others[other_ends[i] : other_ends[i + 1]]).max()
+            for i in range(len(first))
         ]
     )
 
